@@ -1,0 +1,161 @@
+"""Batches -> log-likelihoods, through the model's own forward; pure torch, and nothing of the model is changed."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from .batches import Batch, CachedBatch, Targets, packed_mask
+from .encoding import Key
+
+_CHUNK = (
+    1 << 22
+)  # logits upcast to float32 at a time (16 MiB), so that no second full-vocabulary tensor exists
+
+
+@contextmanager
+def no_trace(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards everything is as it was found, also after an exception.
+
+    Restored: the training flag of every submodule one by one (frozen parts may differ from the rest), and the
+    random state of Python, NumPy, torch and the current accelerator.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    devices = (
+        [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    )
+    try:
+        with torch.random.fork_rng(devices=devices), torch.no_grad():
+            model.eval()
+            yield
+    finally:
+        for module, flag in flags:
+            module.training = flag
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+
+
+def forward_parameters(model: torch.nn.Module) -> set[str]:
+    """Names that the model's forward accepts, seen through wrappers (PEFT, FSDP, DDP, torch.compile).
+
+    Wrappers are looked through for the signature only; calls always go to the model as given, because the
+    hooks of sharded parameters live on the outermost module.
+    """
+    inner: Any = model
+    while True:
+        if hasattr(inner, "get_base_model"):
+            inner = inner.get_base_model()
+        elif isinstance(getattr(inner, "_orig_mod", None), torch.nn.Module):
+            inner = inner._orig_mod
+        elif isinstance(getattr(inner, "module", None), torch.nn.Module):
+            inner = inner.module
+        else:
+            return set(inspect.signature(type(inner).forward).parameters)
+
+
+class Scorer:
+    """Calls the model on batches. Holds only what must be looked up once: the forward's signature, the device.
+
+    Args:
+        model: called as given, never unwrapped.
+
+    Its methods must run under `no_trace`.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+        parameter = next(model.parameters())
+        self.device = parameter.device
+        self.mask_dtype = parameter.dtype if parameter.dtype.is_floating_point else torch.float32
+        self.accepts = forward_parameters(model)
+
+    def score(self, batch: Batch | CachedBatch) -> dict[Key, float]:
+        """Log-likelihood of every answer of the batch: nats, summed over its continuation, at temperature 1."""
+        totals = self._cached(batch) if isinstance(batch, CachedBatch) else self._rows(batch)
+        return dict(zip(batch.keys, totals.tolist(), strict=True))
+
+    def _rows(self, batch: Batch) -> torch.Tensor:
+        keep = batch.keep.to(self.device)
+        inputs: dict[str, Any] = {"input_ids": batch.input_ids.to(self.device), "use_cache": False}
+        if batch.attention_mask is not None:
+            inputs["attention_mask"] = batch.attention_mask.to(self.device)
+        if batch.segments is not None and batch.position_ids is not None:
+            inputs["attention_mask"] = packed_mask(batch.segments.to(self.device), self.mask_dtype)
+            inputs["position_ids"] = batch.position_ids.to(self.device)
+        return _sum_by_answer(self._kept_logits(inputs, keep), batch.targets, len(batch.keys))
+
+    def _cached(self, batch: CachedBatch) -> torch.Tensor:
+        context_mask = batch.context_mask.to(self.device)
+        group_of = batch.group_of.to(self.device)
+        last = {"logits_to_keep": 1} if "logits_to_keep" in self.accepts else {}
+        context = self._call(
+            input_ids=batch.context_ids.to(self.device),
+            attention_mask=context_mask,
+            position_ids=(context_mask.cumsum(-1) - 1).clamp(min=0),
+            use_cache=True,
+            **last,
+        )
+        cache = context.past_key_values
+        cache.batch_select_indices(group_of)
+        answer_mask = batch.answer_mask.to(self.device)
+        starts = context_mask.sum(-1)[group_of, None]
+        answers = self._kept_logits(
+            {
+                "input_ids": batch.answer_ids.to(self.device),
+                "attention_mask": torch.cat([context_mask[group_of], answer_mask], dim=1),
+                "position_ids": starts + torch.arange(answer_mask.shape[1], device=self.device),
+                "past_key_values": cache,
+                "use_cache": True,
+            },
+            batch.keep.to(self.device),
+        )
+        logits = torch.cat([context.logits[:, -1], answers])
+        return _sum_by_answer(logits, batch.targets, len(batch.keys))
+
+    def _kept_logits(self, inputs: dict[str, Any], keep: torch.Tensor) -> torch.Tensor:
+        """(kept, vocabulary) logits where `keep` is set; the others are never made where the model can do that."""
+        if "logits_to_keep" not in self.accepts:
+            full: torch.Tensor = self._call(**inputs).logits
+            return full[keep]
+        if (
+            not keep.any()
+        ):  # single-token answers: one logit nobody reads, so that the call is made all the same
+            nothing: torch.Tensor = self._call(**inputs, logits_to_keep=1).logits
+            return nothing[:0, 0]
+        logits: torch.Tensor = self._call(**inputs, logits_to_keep=keep).logits
+        return logits
+
+    def _call(self, **inputs: Any) -> Any:
+        if "position_ids" not in self.accepts:
+            inputs.pop("position_ids", None)
+        if "use_cache" not in self.accepts:
+            inputs.pop("use_cache", None)
+        return self.model(**inputs)
+
+
+def _sum_by_answer(logits: torch.Tensor, targets: Targets, answers: int) -> torch.Tensor:
+    """(answers,) float64 sums of log-softmax in float32 at the targets, chunked over logits."""
+    device = logits.device
+    rows, ids, owners = (t.to(device) for t in (targets.rows, targets.ids, targets.owners))
+    step = max(1, _CHUNK // logits.shape[-1])
+    normalizers = torch.cat([torch.logsumexp(chunk.float(), dim=-1) for chunk in logits.split(step)])
+    logprobs = logits[rows, ids].float() - normalizers[rows]
+    totals = torch.zeros(answers, dtype=torch.float64, device=device)
+    return totals.index_add_(0, owners, logprobs.double())
+
+
+def score_batches(model: torch.nn.Module, batches: Iterable[Batch | CachedBatch]) -> dict[Key, float]:
+    """Score all batches, leaving no trace on the model; see `Scorer.score`."""
+    with no_trace(model):
+        scorer = Scorer(model)
+        result: dict[Key, float] = {}
+        for batch in batches:
+            result.update(scorer.score(batch))
+        return result
