@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass, field, fields, make_dataclass
+from typing import Any, Literal, get_args, get_type_hints
 
 Prompt = Literal["paper", "chat"]
 Normalization = Literal["characters", "bytes", "tokens", "none"]
@@ -42,8 +42,8 @@ def _option(default: Any, help: str) -> Any:
 class HREConfig:
     """How HumanRankEval is scored, when it runs and what it may do to the run.
 
-    Works as one of the dataclasses of `trl.TrlParser` or `transformers.HfArgumentParser`: the `metadata` of
-    each field is its help text.
+    For `trl.TrlParser` and `transformers.HfArgumentParser` use `HREArguments`: four of these names also exist in
+    `TrainingArguments`, which would make argparse refuse the pair.
 
     Raises:
         ValueError: a value is outside what its field allows; the message names the field, the value and
@@ -131,3 +131,21 @@ class HREConfig:
     def identity(self) -> dict[str, Any]:
         """The fields that scores depend on; evaluations that differ in them must not be joined."""
         return {name: getattr(self, name) for name in _IDENTITY}
+
+
+def _to_config(arguments: Any) -> HREConfig:
+    """The `HREConfig` that these command-line or YAML arguments spell."""
+    return HREConfig(**{f.name.removeprefix("hre_"): getattr(arguments, f.name) for f in fields(arguments)})
+
+
+# The fields of HREConfig under the prefix `hre_` (`--hre_eval_steps 50`, `hre_stop_rule: drop_from_start`), so that
+# it stands beside TRL's configs in one parser: TrlParser((ScriptArguments, SFTConfig, ModelConfig, HREArguments)).
+HREArguments = make_dataclass(
+    "HREArguments",
+    [
+        (f"hre_{f.name}", get_type_hints(HREConfig)[f.name], field(default=f.default, metadata=dict(f.metadata)))
+        for f in fields(HREConfig)
+    ],
+    namespace={"to_config": _to_config, "__doc__": HREConfig.__doc__},
+)
+HREArguments.__module__ = __name__
