@@ -123,3 +123,15 @@ def tiny_model(texts: Iterable[str], *, seed: int = 0, vocabulary: int = 512) ->
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
     return model.eval(), tokenizer
+
+
+def parse_dtype(name: str) -> torch.dtype:
+    """`float32`, `bfloat16` or `float16` as a torch dtype.
+
+    Raises:
+        ValueError: any other name.
+    """
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in known:
+        raise ValueError(f"dtype {name!r} is not one of {', '.join(known)}")
+    return known[name]

@@ -1,0 +1,5 @@
+"""`python -m hre_callback` is `hre`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,285 @@
+"""The Trainer callback: decides when to evaluate, calls down, puts results where the Trainer looks for them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+from transformers import (
+    EarlyStoppingCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.utils import logging
+
+from . import distributed
+from .config import HREConfig
+from .evaluator import EvaluationError, HumanRankEvaluator
+from .monitor import Monitor, Outcome
+from .questions import Question
+from .schedule import Stopwatch, due, planned_looks
+from .tracking import Trackers
+
+logger = logging.get_logger(__name__)
+
+
+class HumanRankEvalCallback(TrainerCallback):
+    """Runs HumanRankEval inside training and shows where the training objective and people part ways.
+
+    Add it to any transformers or TRL trainer. It evaluates at step 0, at every evaluation of the Trainer, every
+    `config.eval_steps` and at the end; puts `eval_hre` into the Trainer's metrics (so that
+    `metric_for_best_model="eval_hre"` works) and its log history, the curves into W&B, trackio or TensorBoard
+    (`args.report_to`), and everything into `<output_dir>/<config.name>.jsonl`. Training is not changed: same
+    weights, same optimizer state, same logs, bit for bit.
+
+    Args:
+        questions: held-out questions with voted answers, see `load_questions`.
+        config: see `HREConfig`.
+        proxies: training signals to hold against HRE beyond the known ones, or to override them, and which way
+            is better: `{"my_metric": "up"}`; `"up"`, `"down"` or `"neutral"`.
+
+    Example:
+    ```python
+    questions = load_questions("huawei-noah/human_rank_eval", max_questions=512)
+    trainer = DPOTrainer(..., callbacks=[HumanRankEvalCallback(questions, HREConfig(eval_steps=50))])
+    ```
+    """
+
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        config: HREConfig | None = None,
+        *,
+        proxies: Mapping[str, str] | None = None,
+    ) -> None:
+        self.config = config or HREConfig()
+        self.questions = tuple(questions)
+        if not self.questions:
+            raise ValueError("HumanRankEvalCallback needs at least one question; got none")
+        self.proxies = dict(proxies or {})
+        self.metric = f"eval_{self.config.name}"
+        self.evaluator: HumanRankEvaluator | None = None
+        self.monitor: Monitor | None = None  # from on_train_begin to on_train_end
+        self._trackers = Trackers([])
+        self._stopwatch = Stopwatch()
+
+    # ---- events, in the order of a run -------------------------------------------------------------------
+
+    def on_init_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Refuse an order of callbacks in which early stopping would never see HRE."""
+        self._check_order()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Tokenise and plan, open or take up the record, take the baseline."""
+        self._check_order()
+        self._stopwatch = Stopwatch()
+        self.evaluator = self._make_evaluator(kwargs)
+        self.monitor = Monitor(
+            self.questions,
+            self.config,
+            self.evaluator.fingerprint,
+            path=Path(args.output_dir) / f"{self.config.name}.jsonl",
+            proxies=self.proxies,
+            planned_looks=_planned_looks(args, state, self.config),
+        )
+        self.monitor.start(_describe(args, kwargs.get("model")), resume_step=state.global_step)
+        self._trackers = Trackers.for_run(args, self.config.name, is_main=state.is_world_process_zero)
+        self._trackers.start(self.monitor.run)
+        if self.config.eval_on_start and not self.monitor.looks:
+            self._evaluate(args, state, control, kwargs)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Evaluate when our schedule says so, unless the Trainer is about to and `on_evaluate` will."""
+        ending = self.config.eval_on_end and (
+            control.should_training_stop or state.global_step >= state.max_steps
+        )
+        wanted = due(state.global_step, self.config, _trainer_eval_steps(args, state))
+        if (ending or wanted) and not control.should_evaluate:
+            self._evaluate(args, state, control, kwargs, optional=not ending)
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float],
+        **kwargs: Any,
+    ) -> None:
+        """Put `eval_hre` into the metrics that the Trainer is about to select on."""
+        if self.monitor is None:  # trainer.evaluate() outside training: score the model as it is, record nothing
+            metrics[self.metric] = self._score_alone(kwargs)
+            return
+        needed = args.metric_for_best_model in (self.metric, self.config.name)
+        self._evaluate(args, state, control, kwargs, optional=not needed)
+        # A skipped evaluation has no score: NaN never becomes the best, and the Trainer's lookup still finds it.
+        metrics[self.metric] = self.monitor.score_at(state.global_step)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Close the record and the summaries."""
+        assert self.monitor is not None
+        if self.config.eval_on_end and not args.load_best_model_at_end:  # else another checkpoint is loaded by now
+            self._evaluate(args, state, control, kwargs)
+        summary = self.monitor.finish(state.global_step, errors=self._trackers.errors)
+        self._trackers.finish(self.monitor.record, summary)
+        if state.is_world_process_zero:
+            _say(self.monitor.closing_line(summary))
+        self.monitor = None
+
+    # ---- one evaluation ----------------------------------------------------------------------------------
+
+    def _evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        kwargs: dict[str, Any],
+        *,
+        optional: bool = False,
+    ) -> None:
+        """Score this step once, whatever events ask for it; then record, log and act on the outcome."""
+        assert self.evaluator is not None and self.monitor is not None
+        step = state.global_step
+        if self.monitor.tried(step):
+            return
+        if optional and not distributed.decide_once(self._stopwatch.affords(self.config.max_overhead)):
+            return
+        began = time.perf_counter()
+        try:
+            with _progress(args, state, step) as progress:
+                result = self.evaluator.evaluate(kwargs["model"], progress)
+        except EvaluationError as error:
+            if self.config.on_error == "raise":
+                raise
+            self.monitor.skip(step, str(error))
+            logger.warning(f"HRE at step {step} was skipped, training goes on: {error}")
+            return
+        self._stopwatch.add(time.perf_counter() - began)
+        outcome = self.monitor.add(
+            step,
+            result,
+            epoch=state.epoch,
+            log_history=state.log_history,
+            seconds=self._stopwatch.last,
+            overhead=self._stopwatch.overhead,
+        )
+        self._publish(state, outcome)
+        self._act(state, control, outcome)
+
+    def _publish(self, state: TrainerState, outcome: Outcome) -> None:
+        """One row for the Trainer's history (on every rank), one for the trackers, one line for the person."""
+        history = {key: value for key, value in outcome.row.items() if value == value}  # no NaN in the checkpoint
+        if state.epoch is not None:
+            history["epoch"] = state.epoch
+        state.log_history.append({self.metric: outcome.score, **history, "step": state.global_step})
+        self._trackers.log({**outcome.row, **outcome.proxy_row}, state.global_step)
+        if state.is_world_process_zero:
+            _say(outcome.line)
+
+    def _act(self, state: TrainerState, control: TrainerControl, outcome: Outcome) -> None:
+        """Stop or save as the outcome says; the decision is rank 0's, so that all ranks take the same."""
+        assert self.monitor is not None
+        stop, save = distributed.decide_once((outcome.stop, outcome.save))
+        if save and not control.should_save:
+            control.should_save = True
+            self.monitor.note("save", state.global_step, reason=save)
+        if stop:
+            control.should_training_stop = True
+            self.monitor.note("stop", state.global_step, rule=self.config.stop_rule, reason=stop)
+            self._trackers.alert(f"HRE stops the run at step {state.global_step}", stop)
+            if state.is_world_process_zero:
+                _say(f"{self.config.name.upper()} stops the run: {stop}")
+
+    def _score_alone(self, kwargs: dict[str, Any]) -> float:
+        evaluator = self.evaluator = self.evaluator or self._make_evaluator(kwargs)
+        try:
+            return evaluator.evaluate(kwargs["model"]).score
+        except EvaluationError as error:
+            if self.config.on_error == "raise":
+                raise
+            logger.warning(f"HRE was skipped: {error}")
+            return float("nan")
+
+    def _make_evaluator(self, kwargs: dict[str, Any]) -> HumanRankEvaluator:
+        if kwargs.get("processing_class") is None:
+            raise ValueError(
+                "HumanRankEvalCallback needs the Trainer's tokenizer: pass processing_class= to the Trainer"
+            )
+        evaluator = HumanRankEvaluator(self.questions, kwargs["processing_class"], self.config)
+        evaluator.prepare(kwargs["model"])
+        return evaluator
+
+    def _check_order(self) -> None:
+        """Raise when an `EarlyStoppingCallback` stands before us: it would find no `eval_hre` and switch itself off.
+
+        The list of callbacks is in no argument of an event. Our caller holds it, so that is where we look; a
+        caller that is not a `CallbackHandler` (a test, another framework) has no order to check.
+        """
+        handler = sys._getframe(2).f_locals.get("self")
+        callbacks = getattr(handler, "callbacks", [])
+        before = callbacks[: callbacks.index(self)] if self in callbacks else []
+        if any(isinstance(callback, EarlyStoppingCallback) for callback in before):
+            raise ValueError(
+                "EarlyStoppingCallback comes before HumanRankEvalCallback and would not see its metric: "
+                "list HumanRankEvalCallback first, callbacks=[HumanRankEvalCallback(...), EarlyStoppingCallback(...)]"
+            )
+
+
+def _trainer_eval_steps(args: TrainingArguments, state: TrainerState) -> int | None:
+    return int(state.eval_steps) if args.eval_strategy == "steps" and state.eval_steps else None
+
+
+def _planned_looks(args: TrainingArguments, state: TrainerState, config: HREConfig) -> int | None:
+    epochs = state.num_train_epochs if args.eval_strategy == "epoch" else None
+    return planned_looks(
+        state.max_steps, config, trainer_eval_steps=_trainer_eval_steps(args, state), epochs=epochs
+    )
+
+
+def _describe(args: TrainingArguments, model: Any) -> dict[str, Any]:
+    """What the record says of the run beside the questions: which model, which training arguments class."""
+    config = getattr(model, "config", None)
+    return {
+        "model": getattr(config, "_name_or_path", None) or type(model).__name__,
+        "trainer": type(args).__name__.removesuffix("Config").removesuffix("TrainingArguments") or "Trainer",
+        "run_name": args.run_name,
+    }
+
+
+def _say(line: str) -> None:
+    """Print without breaking the Trainer's progress bar."""
+    tqdm.write(line)
+
+
+class _progress:  # noqa: N801 - reads as a context manager
+    """A bar over the batches of one evaluation, on the main process, gone when it is done."""
+
+    def __init__(self, args: TrainingArguments, state: TrainerState, step: int) -> None:
+        self.bar: Any = None
+        self.hidden = args.disable_tqdm or not state.is_world_process_zero
+        self.title = f"HRE at step {step}"
+
+    def __enter__(self) -> Any:
+        return self._update
+
+    def _update(self, done: int, total: int) -> None:
+        if self.bar is None:
+            self.bar = tqdm(total=total, desc=self.title, leave=False, disable=self.hidden, dynamic_ncols=True)
+        self.bar.update(done - self.bar.n)
+
+    def __exit__(self, *exc: object) -> None:
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,177 @@
+"""The `hre` command: each command reads its options, calls one function of the package and prints what it gives."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+app = typer.Typer(
+    name="hre",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="HumanRankEval: does the model rank answers as people do, and does training keep it so?",
+    epilog="Start with: [bold]hre demo[/bold]. Every command has examples: hre COMMAND --help",
+)
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+@app.command(epilog="Example: hre score HuggingFaceTB/SmolLM2-135M-Instruct beer.jsonl --out scores.jsonl")
+def score(
+    model: Annotated[str, typer.Argument(help="Model folder, GGUF file or hub id.")],
+    questions: Annotated[
+        str, typer.Argument(help="JSONL or parquet file, dataset folder, hub dataset, or 'bundled'.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write one JSON line per question here.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    layout: Annotated[str, typer.Option(help="auto, packed, cached or padded.")] = "auto",
+    limit: Annotated[int | None, typer.Option(help="Score a subset of this size, stratified by topic.")] = None,
+    prompt: Annotated[str, typer.Option(help="paper or chat.")] = "paper",
+    normalization: Annotated[str, typer.Option(help="characters, bytes, tokens or none.")] = "characters",
+    max_length: Annotated[int | None, typer.Option(help="Longest question + answer in tokens.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score a model on voted answers, without a Trainer."""
+    from .config import HREConfig
+    from .evaluator import HumanRankEvaluator
+    from .models import load_model, parse_dtype
+    from .questions import load_questions
+    from .scores import score_rows, summarize, topic_table, write_scores
+
+    config = HREConfig(prompt=prompt, layout=layout, normalization=normalization, max_length=max_length)  # type: ignore[arg-type]
+    loaded = load_questions(questions, max_questions=limit)
+    net, tokenizer = load_model(model, dtype=parse_dtype(dtype))
+    evaluator = HumanRankEvaluator(loaded, tokenizer, config)
+    with Progress(console=Console(stderr=True), transient=True, disable=quiet or as_json) as bar:
+        task = bar.add_task(f"Scoring {len(loaded)} questions", total=None)
+        result = evaluator.evaluate(net, lambda done, total: bar.update(task, completed=done, total=total))
+    if out is not None:
+        write_scores(out, score_rows(result, loaded))
+    if as_json:
+        print(json.dumps(summarize(result)))
+    elif not quiet:
+        Console().print(topic_table(result, model))
+        if out is not None:
+            print(f"Per-question scores: {out}")
+
+
+@app.command(
+    epilog="Example: hre build Posts.xml --topic beer --out beer.jsonl --max-questions 100 --pairs train.jsonl"
+)
+def build(
+    posts: Annotated[Path, typer.Argument(help="Posts.xml of an unpacked Stack Exchange dump.")],
+    topic: Annotated[str, typer.Option(help="Topic of the questions, also the site name in their ids.")],
+    out: Annotated[Path, typer.Option(help="Write the held-out questions here.")],
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Write DPO pairs from the other questions here, SFT rows beside it (.sft.jsonl)."),
+    ] = None,
+    answers: Annotated[int, typer.Option(help="Answers per question.")] = 4,
+    max_questions: Annotated[int | None, typer.Option(help="Hold out at most so many; the rest trains.")] = None,
+    after: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Only questions asked since; stay past a model's cutoff."),
+    ] = None,
+    min_length: Annotated[int, typer.Option(help="Shortest answer in characters.")] = 30,
+    max_length: Annotated[int, typer.Option(help="Longest answer in characters.")] = 3000,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make held-out questions, and training data that shares nothing with them, from a Stack Exchange dump."""
+    from .stackexchange import build_pairs, build_questions, write_pairs, write_questions
+
+    lengths = {"min_length": min_length, "max_length": max_length}
+    with Progress(console=Console(stderr=True), transient=True, disable=quiet or as_json) as bar:
+        task = bar.add_task(f"Reading {posts}", total=None)
+        built = build_questions(
+            posts,
+            topic=topic,
+            answers=answers,
+            after=after.date() if after else None,
+            max_questions=max_questions,
+            seed=seed,
+            **lengths,
+        )
+        write_questions(out, built)
+        summary: dict[str, Any] = {
+            "questions": len(built.questions),
+            "out": str(out),
+            "seen": built.seen,
+            "rejected": dict(built.rejected),
+        }
+        if pairs is not None:
+            bar.update(task, description=f"Making training pairs for {pairs}")
+            rows = build_pairs(posts, built.questions, topic=topic, seed=seed, **lengths)
+            pairs, sft = write_pairs(pairs, rows)
+            summary |= {
+                "pairs": len(rows.pairs),
+                "pairs_out": str(pairs),
+                "completions": len(rows.completions),
+                "completions_out": str(sft),
+            }
+    if as_json:
+        print(json.dumps(summary))
+    elif not quiet:
+        print(f"{summary['questions']} of {built.seen} questions -> {out}")
+        for reason, count in sorted(built.rejected.items(), key=lambda item: -item[1]):
+            print(f"  {count:>6} left out: {reason}")
+        if pairs is not None:
+            print(f"{summary['pairs']} DPO pairs -> {pairs}; {summary['completions']} SFT rows -> {sft}")
+
+
+@app.command(epilog="Example: hre demo --out demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the run and its report.")] = Path("demo"),
+    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 24,
+) -> None:
+    """Fine-tune a small real model on the CPU with the callback attached; ends with a report."""
+    from .demo import run_demo
+
+    run_demo(out, steps=steps)
+
+
+@app.command(epilog="Example: hre report runs/dpo --compare runs/sft")
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder or record (.jsonl).")],
+    out: Annotated[Path | None, typer.Option(help="The HTML file. Default: beside the record.")] = None,
+    compare: Annotated[
+        list[Path] | None, typer.Option(help="Another run to draw beside it; may be repeated.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write one self-contained HTML page and a PNG of a run."""
+    from .report import write_report
+
+    paths = write_report(run, out, others=compare or ())
+    if not quiet:
+        print(f"Report: {paths.html}\nChart:  {paths.png}")
+
+
+@app.command(epilog="Example: hre watch runs/dpo")
+def watch(
+    run: Annotated[Path, typer.Argument(help="Run folder or record (.jsonl).")],
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and leave.")] = False,
+) -> None:
+    """Follow a run's HRE curve in the terminal."""
+    from .watch import watch as follow
+
+    follow(run, once=once)
+
+
+def main() -> None:
+    """Entry point: what went wrong in one line, with exit code 2, instead of a traceback."""
+    try:
+        app()
+    except (ValueError, ImportError, OSError, RuntimeError) as error:
+        print(f"hre: {error}", file=sys.stderr)
+        sys.exit(2)

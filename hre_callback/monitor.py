@@ -1,0 +1,208 @@
+"""The run as HRE sees it: every evaluation joined to the ones before, turned into rows, a verdict and decisions.
+
+Knows no Trainer and no torch: what it decides is a function of the record, so that a resumed run, another rank
+and a report made later all come to the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from . import distributed
+from .config import HREConfig
+from .correlation import HREResult
+from .proxies import proxies_since
+from .questions import Question
+from .record import Record, RunRecord, describe_questions
+from .tracking import flatten
+
+_VERSIONS = ("hre-callback", "torch", "transformers", "trl", "accelerate", "peft", "wandb")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one evaluation means for the run.
+
+    Attributes:
+        score: HRE, a plain float.
+        row: flat metrics under their tracker names.
+        proxy_row: the training signals since the last evaluation, to be plotted against HRE.
+        line: one line for the person at the console.
+        stop, save: why to stop the run or to keep this checkpoint, in a sentence; `None` for no.
+    """
+
+    score: float
+    row: dict[str, float]
+    proxy_row: dict[str, float]
+    line: str
+    stop: str | None = None
+    save: str | None = None
+
+
+@dataclass
+class Monitor:
+    """Joins evaluations of one run on one question set.
+
+    Args:
+        path: of the record.
+        proxies: the user's own training signals and their directions.
+        planned_looks: evaluations after the baseline, `None` when unknown.
+    """
+
+    questions: Sequence[Question]
+    config: HREConfig
+    fingerprint: str
+    path: Path
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    planned_looks: int | None = None
+
+    def __post_init__(self) -> None:
+        self._record = RunRecord(self.path, writer=distributed.rank() == 0)
+        self._skipped: set[int] = set()
+
+    def start(self, about: Mapping[str, Any], *, resume_step: int = 0) -> None:
+        """Open the record, or take up the one of the run that is resumed. Collective.
+
+        Raises:
+            ValueError: on every rank, when the old record does not belong to this run.
+        """
+        run = {
+            "name": self.config.name,
+            "fingerprint": self.fingerprint,
+            "config": self.config.as_dict(),
+            "versions": _versions(),
+            **about,
+            "planned_looks": self.planned_looks,
+            "questions": describe_questions(self.questions),
+        }
+        error = None
+        try:
+            self._record.start(run, identity=self.config.identity(), resume_step=resume_step)
+        except (ValueError, OSError) as e:
+            error = e
+        lines, error = distributed.decide_once((self._record.lines, error))
+        if error is not None:
+            raise error
+        if not self._record.writer:
+            self._record.adopt(lines)
+
+    @property
+    def record(self) -> Record:
+        """Everything so far."""
+        return self._record.record
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """The record's run line."""
+        return self.record.run
+
+    @property
+    def looks(self) -> list[dict[str, Any]]:
+        """The evaluations so far, by rising step."""
+        return self.record.evaluations
+
+    def tried(self, step: int) -> bool:
+        """Whether this step was evaluated or skipped already."""
+        return step in self._skipped or self._record.evaluated(step)
+
+    def score_at(self, step: int) -> float:
+        """HRE at a step: its own, else the last one before it, NaN when its evaluation failed or there is none.
+
+        The last one stands in for an evaluation that `max_overhead` put off.
+        """
+        if step in self._skipped or not self.looks:
+            return float("nan")
+        return float(self.looks[-1]["metrics"][f"{self.config.name}/score"])
+
+    def skip(self, step: int, reason: str) -> None:
+        """Record an evaluation that failed."""
+        self._skipped.add(step)
+        self.note("skipped", step, reason=reason)
+
+    def note(self, kind: str, step: int, **fields: Any) -> None:
+        """Record an event."""
+        self._record.append(kind, step, **fields)
+
+    def add(
+        self,
+        step: int,
+        result: HREResult,
+        *,
+        epoch: float | None,
+        log_history: Sequence[Mapping[str, Any]],
+        seconds: float,
+        overhead: float,
+    ) -> Outcome:
+        """Join a result to the run.
+
+        Args:
+            log_history: the Trainer's; the training signals since the last evaluation are read from it.
+            seconds, overhead: what this evaluation took, and the share of wall time of all so far.
+        """
+        name = self.config.name
+        since = self.looks[-1]["step"] if self.looks else -1
+        proxies = proxies_since(log_history, since, step, overrides=self.proxies)
+        row = flatten(result, name=name)
+        row |= {f"{name}/seconds": seconds, f"{name}/overhead": overhead}
+        self._record.append(
+            "evaluation",
+            step,
+            epoch=epoch,
+            seconds=seconds,
+            metrics=row,
+            proxies=proxies,
+            verdict=None,
+            reason=None,
+            loglikelihoods=result.loglikelihoods,
+            pearson=result.per_question["pearson"],
+        )
+        return Outcome(
+            score=result.score,
+            row=row,
+            proxy_row={f"{name}/proxy/{key}": value for key, value in proxies.items()},
+            line=self._line(step, result, row),
+        )
+
+    def finish(self, step: int, *, errors: Sequence[str] = ()) -> dict[str, Any]:
+        """Close the record; returns its summary."""
+        scores = {look["step"]: look["metrics"][f"{self.config.name}/score"] for look in self.looks}
+        scores = {at: score for at, score in scores.items() if score is not None}
+        best_step = max(scores, key=lambda at: scores[at], default=None)
+        steps = sorted(scores)
+        summary = {
+            "start": scores[steps[0]] if steps else None,
+            "best": scores[best_step] if best_step is not None else None,
+            "best_step": best_step,
+            "last": scores[steps[-1]] if steps else None,
+            "beats_start": best_step != steps[0] if steps else None,
+        }
+        self.note("finished", step, summary=summary, tracker_errors=list(errors))
+        return summary
+
+    def closing_line(self, summary: Mapping[str, Any]) -> str:
+        """The last word on the console."""
+        if summary["best_step"] is None:
+            return f"{self.config.name.upper()}: no evaluation succeeded; see {self.path}"
+        if not summary["beats_start"]:
+            best = "no checkpoint beats the start"
+        else:
+            best = f"best {summary['best']:.4f} at step {summary['best_step']}"
+        start, last = summary["start"], summary["last"]
+        return f"{self.config.name.upper()}: start {start:.4f}, last {last:.4f}, {best}. Record: {self.path}"
+
+    def _line(self, step: int, result: HREResult, row: Mapping[str, float]) -> str:
+        return f"{self.config.name.upper()} step {step}: {result.score:.4f} over {result.n} questions, {row[f'{self.config.name}/seconds']:.1f} s"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _VERSIONS:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue  # optional packages
+    return found
