@@ -118,7 +118,9 @@ class HumanRankEvalCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Put `eval_hre` into the metrics that the Trainer is about to select on."""
-        if self.monitor is None:  # trainer.evaluate() outside training: score the model as it is, record nothing
+        if (
+            self.monitor is None
+        ):  # trainer.evaluate() outside training: score the model as it is, record nothing
             metrics[self.metric] = self._score_alone(kwargs)
             return
         needed = args.metric_for_best_model in (self.metric, self.config.name)
@@ -131,7 +133,9 @@ class HumanRankEvalCallback(TrainerCallback):
     ) -> None:
         """Close the record and the summaries."""
         assert self.monitor is not None
-        if self.config.eval_on_end and not args.load_best_model_at_end:  # else another checkpoint is loaded by now
+        if (
+            self.config.eval_on_end and not args.load_best_model_at_end
+        ):  # else another checkpoint is loaded by now
             self._evaluate(args, state, control, kwargs)
         summary = self.monitor.finish(state.global_step, errors=self._trackers.errors)
         self._trackers.finish(self.monitor.record, summary)
@@ -181,7 +185,9 @@ class HumanRankEvalCallback(TrainerCallback):
 
     def _publish(self, state: TrainerState, outcome: Outcome) -> None:
         """One row for the Trainer's history (on every rank), one for the trackers, one line for the person."""
-        history = {key: value for key, value in outcome.row.items() if value == value}  # no NaN in the checkpoint
+        history = {
+            key: value for key, value in outcome.row.items() if value == value
+        }  # no NaN in the checkpoint
         if state.epoch is not None:
             history["epoch"] = state.epoch
         state.log_history.append({self.metric: outcome.score, **history, "step": state.global_step})
@@ -277,7 +283,9 @@ class _progress:  # noqa: N801 - reads as a context manager
 
     def _update(self, done: int, total: int) -> None:
         if self.bar is None:
-            self.bar = tqdm(total=total, desc=self.title, leave=False, disable=self.hidden, dynamic_ncols=True)
+            self.bar = tqdm(
+                total=total, desc=self.title, leave=False, disable=self.hidden, dynamic_ncols=True
+            )
         self.bar.update(done - self.bar.n)
 
     def __exit__(self, *exc: object) -> None:

@@ -33,7 +33,9 @@ def score(
     out: Annotated[Path | None, typer.Option(help="Write one JSON line per question here.")] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     layout: Annotated[str, typer.Option(help="auto, packed, cached or padded.")] = "auto",
-    limit: Annotated[int | None, typer.Option(help="Score a subset of this size, stratified by topic.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Score a subset of this size, stratified by topic.")
+    ] = None,
     prompt: Annotated[str, typer.Option(help="paper or chat.")] = "paper",
     normalization: Annotated[str, typer.Option(help="characters, bytes, tokens or none.")] = "characters",
     max_length: Annotated[int | None, typer.Option(help="Longest question + answer in tokens.")] = None,
@@ -76,7 +78,9 @@ def build(
         typer.Option(help="Write DPO pairs from the other questions here, SFT rows beside it (.sft.jsonl)."),
     ] = None,
     answers: Annotated[int, typer.Option(help="Answers per question.")] = 4,
-    max_questions: Annotated[int | None, typer.Option(help="Hold out at most so many; the rest trains.")] = None,
+    max_questions: Annotated[
+        int | None, typer.Option(help="Hold out at most so many; the rest trains.")
+    ] = None,
     after: Annotated[
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="Only questions asked since; stay past a model's cutoff."),

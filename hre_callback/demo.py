@@ -66,7 +66,9 @@ def run_demo(out: Path, *, steps: int = 24) -> None:
     print(f"  record      {out / 'hre.jsonl'}")
     if run_dir is not None:
         offline = Path(run_dir).parent
-        print(f"  W&B run     {offline}  (look at it with: wandb leet {offline}; upload with: wandb sync {offline})")
+        print(
+            f"  W&B run     {offline}  (look at it with: wandb leet {offline}; upload with: wandb sync {offline})"
+        )
 
 
 def _model(texts: list[str]) -> tuple[Any, Any]:

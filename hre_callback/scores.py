@@ -74,7 +74,12 @@ def topic_table(result: HREResult, title: str) -> Table:
     spearman, pairs = result.by_topic("spearman"), result.by_topic("pair_accuracy")
     for topic, mean, low, high, n in _by_topic(result):
         table.add_row(
-            topic, f"{mean:.4f}", _span(low, high), f"{spearman[topic][0]:.4f}", f"{pairs[topic][0]:.1%}", str(n)
+            topic,
+            f"{mean:.4f}",
+            _span(low, high),
+            f"{spearman[topic][0]:.4f}",
+            f"{pairs[topic][0]:.1%}",
+            str(n),
         )
     total = bootstrap_interval(result.per_question["pearson"])
     table.add_section()

@@ -24,7 +24,11 @@ def test_due_steps(config, trainer_steps, expected):
         ({"eval_steps": 10}, {}, 3),
         ({"eval_steps": 12}, {}, 3),  # 12, 24 and the end
         ({"eval_steps": 12, "eval_on_end": False}, {}, 2),
-        ({}, {"trainer_eval_steps": 7}, 5),  # 7, 14, 21, 28 and the last step, which the Trainer evaluates too
+        (
+            {},
+            {"trainer_eval_steps": 7},
+            5,
+        ),  # 7, 14, 21, 28 and the last step, which the Trainer evaluates too
         ({}, {"epochs": 3}, 3),
         ({"eval_steps": 10}, {"epochs": 2}, 4),  # 10, 15, 20, 30
         ({"eval_on_end": False}, {}, None),
