@@ -13,7 +13,24 @@ from trl import SFTConfig, SFTTrainer
 from hre_callback import Answer, Question
 from hre_callback.models import tiny_model
 
-WORDS = "the model reads a question and ranks what people wrote about water fire wood stone bread".split()
+WORDS = [
+    "the",
+    "model",
+    "reads",
+    "a",
+    "question",
+    "and",
+    "ranks",
+    "what",
+    "people",
+    "wrote",
+    "about",
+    "water",
+    "fire",
+    "wood",
+    "stone",
+    "bread",
+]
 TEXTS = [" ".join(WORDS[(i * j) % len(WORDS)] for j in range(1, 9)) for i in range(1, 25)]
 
 
