@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from transformers import EarlyStoppingCallback, TrainerCallback
 
-from hre_callback import HREConfig, HumanRankEvaluator
-from hre_callback.callback import HumanRankEvalCallback
+from hre_callback import HREConfig, HumanRankEvalCallback, HumanRankEvaluator
 from hre_callback.correlation import METRICS, HREResult
 from hre_callback.evaluator import EvaluationError
 from hre_callback.record import read_record

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hre_callback import HREConfig
-from hre_callback.callback import HumanRankEvalCallback
+from hre_callback import HREConfig, HumanRankEvalCallback
 
 from .trainers import questions, sft_trainer
 
