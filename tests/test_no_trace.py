@@ -13,7 +13,7 @@ from hre_callback import HREConfig, HumanRankEvalCallback
 from .trainers import questions, sft_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*torch.jit.script.*")
-TIMES = ("runtime", "per_second")
+TIMES = ("runtime", "per_second", "step_time")
 
 
 def ours(key: str) -> bool:
