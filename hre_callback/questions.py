@@ -70,7 +70,8 @@ def load_questions(
 
     Args:
         source (`str` or `Path`): `"bundled"`, a `.jsonl` or `.parquet` file, a folder that `datasets.load_dataset` can
-            load, or a hub dataset such as `"huawei-noah/human_rank_eval"`.
+            load, or a hub dataset such as `"huawei-noah/human_rank_eval"`. On a machine without network a hub dataset
+            comes from the cache of `datasets`, if it was loaded once without `topics`.
         topics (`Sequence[str]`, *optional*): keep only these. Of a folder or hub dataset only their splits are loaded.
         max_questions (`int`, *optional*): take a subset of this size, stratified by topic (see `stratified_subset`).
         seed (`int`, *optional*, defaults to `0`): seed of the subset.
