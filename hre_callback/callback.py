@@ -88,7 +88,7 @@ class HumanRankEvalCallback(TrainerCallback):
             self.questions,
             self.config,
             self.evaluator.fingerprint,
-            path=Path(args.output_dir) / f"{self.config.name}.jsonl",
+            path=Path(args.output_dir or ".") / f"{self.config.name}.jsonl",
             proxies=self.proxies,
             planned_looks=_planned_looks(args, state, self.config),
         )
@@ -110,14 +110,10 @@ class HumanRankEvalCallback(TrainerCallback):
             self._evaluate(args, state, control, kwargs, optional=not ending)
 
     def on_evaluate(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        metrics: dict[str, float],
-        **kwargs: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Put `eval_hre` into the metrics that the Trainer is about to select on."""
+        metrics: dict[str, float] = kwargs["metrics"]
         if (
             self.monitor is None
         ):  # trainer.evaluate() outside training: score the model as it is, record nothing

