@@ -68,6 +68,7 @@ class HumanRankEvalCallback(TrainerCallback):
         self.monitor: Monitor | None = None  # from on_train_begin to on_train_end
         self._trackers = Trackers([])
         self._stopwatch = Stopwatch()
+        self._waiting: dict[str, bool] | None = None  # an evaluation to be made as soon as the step is logged
 
     # ---- events, in the order of a run -------------------------------------------------------------------
 
@@ -101,13 +102,35 @@ class HumanRankEvalCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Evaluate when our schedule says so, unless the Trainer is about to and `on_evaluate` will."""
+        """Evaluate when our schedule says so, unless the Trainer is about to and `on_evaluate` will.
+
+        When the Trainer logs after this step we wait for `on_log`, so that this step's losses stand beside the
+        score and not beside the next one.
+        """
         ending = self.config.eval_on_end and (
             control.should_training_stop or state.global_step >= state.max_steps
         )
         wanted = due(state.global_step, self.config, _trainer_eval_steps(args, state))
-        if (ending or wanted) and not control.should_evaluate:
+        if not (ending or wanted) or control.should_evaluate:
+            return
+        if control.should_log:
+            self._waiting = {"optional": not ending}
+        else:
             self._evaluate(args, state, control, kwargs, optional=not ending)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Make the evaluation that waited for this step's logs."""
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            self._evaluate(args, state, control, kwargs, **waiting)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Make it now if the logs never came; the weights are still those of the step before."""
+        self.on_log(args, state, control, **kwargs)
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
