@@ -1,0 +1,126 @@
+"""The `hre` command as a person types it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from hre_callback import HREConfig, HumanRankEvaluator, load_questions
+from hre_callback.cli import main
+from hre_callback.models import load_model, tiny_model
+
+from .trainers import TEXTS
+
+DUMP = """<?xml version="1.0" encoding="utf-8"?>
+<posts>
+{rows}
+</posts>
+"""
+
+
+def hre(*args, capsys, code=0):
+    """Run the command in this process; returns what it printed to stdout and stderr."""
+    old = sys.argv
+    sys.argv = ["hre", *map(str, args)]
+    try:
+        with pytest.raises(SystemExit) as left:
+            main()
+    finally:
+        sys.argv = old
+    captured = capsys.readouterr()
+    assert (left.value.code or 0) == code, captured.err
+    return captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    model, tokenizer = tiny_model(TEXTS)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_score_prints_a_table_and_writes_lines(model_folder, tmp_path, capsys):
+    out_file = tmp_path / "scores.jsonl"
+    out, _ = hre("score", model_folder, "bundled", "--limit", "10", "--out", out_file, capsys=capsys)
+    assert "95 % interval" in out and "cooking" in out and "all" in out
+    rows = [json.loads(line) for line in out_file.read_text().splitlines()]
+    questions = load_questions("bundled", max_questions=10)
+    model, tokenizer = load_model(model_folder)
+    result = HumanRankEvaluator(questions, tokenizer, HREConfig()).evaluate(model)
+    assert [row["id"] for row in rows] == [question.id for question in questions]
+    assert [row["pearson"] for row in rows] == pytest.approx(list(result.per_question["pearson"]), abs=1e-6)
+    assert all(
+        {"id", "topic", "pearson", "spearman", "kendall", "loglikelihoods"} <= row.keys() for row in rows
+    )
+    assert all(len(row["loglikelihoods"]) == 4 for row in rows)
+
+
+def test_score_json_and_quiet(model_folder, capsys):
+    out, _ = hre("score", model_folder, "bundled", "--limit", "10", "--json", capsys=capsys)
+    summary = json.loads(out)
+    assert summary["n"] == 10
+    assert summary["ci_low"] < summary["score"] < summary["ci_high"]
+    out, _ = hre("score", model_folder, "bundled", "--limit", "5", "--quiet", capsys=capsys)
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["score", "no/such/folder", "bundled"], "no/such/folder"),
+        (["score", "MODEL", "no_such.jsonl"], "no_such.jsonl"),
+        (["score", "MODEL", "bundled", "--layout", "folded"], "HREConfig.layout is 'folded'; allowed: auto"),
+        (["score", "MODEL", "bundled", "--dtype", "int4"], "dtype 'int4' is not one of float32"),
+        (["build", "no_such.xml", "--topic", "x", "--out", "x.jsonl"], "no_such.xml"),
+        (["report", "no_such_run"], "no_such_run"),
+    ],
+)
+def test_errors_are_one_line_and_exit_2(args, message, model_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    args = [model_folder if arg == "MODEL" else arg for arg in args]
+    out, err = hre(*args, capsys=capsys, code=2)
+    assert out == ""
+    assert err.startswith("hre: ") and message in err
+    assert "Traceback" not in err and len(err.strip().splitlines()) == 1
+
+
+def test_build_makes_questions_and_pairs(tmp_path, capsys):
+    rows, number = [], 0
+    for q in range(6):
+        number += 1
+        question = number
+        rows.append(
+            f'<row Id="{question}" PostTypeId="1" CreationDate="2020-01-0{q + 1}T00:00:00" Score="3" '
+            f'Title="Title {q}" Body="&lt;p&gt;What is number {q}?&lt;/p&gt;" />'
+        )
+        for a, votes in enumerate((12, 7, 3, -1)):
+            number += 1
+            text = f"&lt;p&gt;Answer {a} to question {q}, long enough to be kept in.&lt;/p&gt;"
+            rows.append(
+                f'<row Id="{number}" PostTypeId="2" ParentId="{question}" Score="{votes}" Body="{text}" />'
+            )
+    dump = tmp_path / "Posts.xml"
+    dump.write_text(DUMP.format(rows="\n".join(rows)))
+    questions, pairs = tmp_path / "q.jsonl", tmp_path / "train.jsonl"
+    args = ["build", dump, "--topic", "numbers", "--out", questions, "--max-questions", "4", "--pairs", pairs]
+    out, _ = hre(*args, "--json", capsys=capsys)
+    assert json.loads(out)["questions"] == 4
+    assert json.loads(out)["pairs"] == 2
+    assert len(load_questions(questions)) == 4
+    held_out = {answer.text for question in load_questions(questions) for answer in question.answers}
+    trained = [json.loads(line) for line in pairs.read_text().splitlines()]
+    assert not held_out & {row["chosen"].strip() for row in trained}
+    out, _ = hre(
+        "build", dump, "--topic", "numbers", "--out", questions, "--after", "2020-01-04", capsys=capsys
+    )
+    assert out.startswith("3 of 6 questions")
+
+
+def test_help_has_examples(capsys):
+    for command in ("score", "build", "demo", "report", "watch"):
+        out, _ = hre(command, "--help", capsys=capsys)
+        assert "Example" in out
