@@ -53,7 +53,7 @@ def score(
     loaded = load_questions(questions, max_questions=limit)
     net, tokenizer = load_model(model, dtype=parse_dtype(dtype))
     evaluator = HumanRankEvaluator(loaded, tokenizer, config)
-    with Progress(console=Console(stderr=True), transient=True, disable=quiet or as_json) as bar:
+    with _bar(quiet or as_json) as bar:
         task = bar.add_task(f"Scoring {len(loaded)} questions", total=None)
         result = evaluator.evaluate(net, lambda done, total: bar.update(task, completed=done, total=total))
     if out is not None:
@@ -94,7 +94,7 @@ def build(
     """Make held-out questions, and training data that shares nothing with them, from a Stack Exchange dump."""
     from .stackexchange import build_pairs, build_questions, write_pairs, write_questions
 
-    with Progress(console=Console(stderr=True), transient=True, disable=quiet or as_json) as bar:
+    with _bar(quiet or as_json) as bar:
         task = bar.add_task(f"Reading {posts}", total=None)
         built = build_questions(
             posts,
@@ -186,6 +186,12 @@ def watch(
     from .watch import watch as follow
 
     follow(run, once=once)
+
+
+def _bar(quiet: bool) -> Progress:
+    """A progress bar on a terminal's stderr, gone when done; nothing where nobody looks."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=quiet or not console.is_terminal)
 
 
 def main() -> None:
