@@ -12,12 +12,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from . import distributed
+from .ceiling import human_ceiling, human_hre
 from .config import HREConfig
 from .correlation import HREResult
 from .proxies import proxies_since
 from .questions import Question
 from .record import Record, RunRecord, describe_questions
+from .significance import bootstrap_interval, drop_from_start, paired_difference
+from .stopping import Decision, decide
 from .tracking import flatten
 
 _VERSIONS = ("hre-callback", "torch", "transformers", "trl", "accelerate", "peft", "wandb")
@@ -63,6 +69,11 @@ class Monitor:
     def __post_init__(self) -> None:
         self._record = RunRecord(self.path, writer=distributed.rank() == 0)
         self._skipped: set[int] = set()
+        clusters = [question.cluster for question in self.questions]
+        self._clusters = clusters if any(clusters) else None
+        votes = [[answer.votes for answer in question.answers] for question in self.questions]
+        self._ceiling = human_ceiling(votes, seed=self.config.seed)
+        self._human = human_hre([question.ratings for question in self.questions])
 
     def start(self, about: Mapping[str, Any], *, resume_step: int = 0) -> None:
         """Open the record, or take up the one of the run that is resumed. Collective.
@@ -77,6 +88,8 @@ class Monitor:
             "versions": _versions(),
             **about,
             "planned_looks": self.planned_looks,
+            "human_ceiling": self._ceiling,
+            "human_hre": self._human,
             "questions": describe_questions(self.questions),
         }
         error = None
@@ -146,8 +159,13 @@ class Monitor:
         name = self.config.name
         since = self.looks[-1]["step"] if self.looks else -1
         proxies = proxies_since(log_history, since, step, overrides=self.proxies)
+        steps, values = self.record.pearson_matrix()
+        steps, values = [*steps, step], np.vstack([values, result.per_question["pearson"]])
         row = flatten(result, name=name)
+        row |= {f"{name}/{key}": value for key, value in self._statistics(values).items()}
         row |= {f"{name}/seconds": seconds, f"{name}/overhead": overhead}
+        decision = self._decide(steps, values)
+        best = max((s for s in map(self._score_of, self.looks) if s is not None), default=float("inf"))
         self._record.append(
             "evaluation",
             step,
@@ -165,12 +183,61 @@ class Monitor:
             row=row,
             proxy_row={f"{name}/proxy/{key}": value for key, value in proxies.items()},
             line=self._line(step, result, row),
+            stop=decision.reason if decision.stop else None,
+            save=f"HRE {result.score:.4f} is the best so far"
+            if self.config.save_best and result.score > best
+            else None,
         )
+
+    def _statistics(self, values: NDArray[np.float64]) -> dict[str, float]:
+        """Interval of the last look, its paired difference to the first, and the running test for a fall."""
+        seed, clusters = self.config.seed, self._clusters
+        interval = bootstrap_interval(values[-1], clusters=clusters, seed=seed)
+        row = {"ci_low": interval.low, "ci_high": interval.high, "human_ceiling": self._ceiling}
+        if np.isfinite(self._human):
+            row["human_hre"] = self._human
+        if len(values) < 2:
+            return row
+        change = paired_difference(values[-1], values[0], clusters=clusters, seed=seed)
+        test = drop_from_start(
+            values,
+            alpha=self.config.alpha,
+            planned_looks=self.planned_looks,
+            pooled=self.config.consecutive,
+            clusters=clusters,
+            seed=seed,
+        )
+        return row | {
+            "delta_start": change.estimate,
+            "delta_start_low": change.low,
+            "delta_start_high": change.high,
+            "p_drop": float(test.p[-1]),
+            "rho": change.rho,
+            "mde": change.mde,
+        }
+
+    def _decide(self, steps: Sequence[int], values: NDArray[np.float64]) -> Decision:
+        config = self.config
+        return decide(
+            config.stop_rule,
+            steps,
+            values,
+            alpha=config.alpha,
+            min_delta=config.min_delta,
+            consecutive=config.consecutive,
+            patience=config.patience,
+            planned_looks=self.planned_looks,
+            clusters=self._clusters,
+            seed=config.seed,
+        )
+
+    def _score_of(self, look: Mapping[str, Any]) -> float | None:
+        score: float | None = look["metrics"][f"{self.config.name}/score"]
+        return score
 
     def finish(self, step: int, *, errors: Sequence[str] = ()) -> dict[str, Any]:
         """Close the record; returns its summary."""
-        scores = {look["step"]: look["metrics"][f"{self.config.name}/score"] for look in self.looks}
-        scores = {at: score for at, score in scores.items() if score is not None}
+        scores = {at["step"]: score for at in self.looks if (score := self._score_of(at)) is not None}
         best_step = max(scores, key=lambda at: scores[at], default=None)
         steps = sorted(scores)
         summary = {
@@ -195,7 +262,13 @@ class Monitor:
         return f"{self.config.name.upper()}: start {start:.4f}, last {last:.4f}, {best}. Record: {self.path}"
 
     def _line(self, step: int, result: HREResult, row: Mapping[str, float]) -> str:
-        return f"{self.config.name.upper()} step {step}: {result.score:.4f} over {result.n} questions, {row[f'{self.config.name}/seconds']:.1f} s"
+        name = self.config.name
+        low, high = row[f"{name}/ci_low"], row[f"{name}/ci_high"]
+        line = f"{name.upper()} step {step}: {result.score:.4f} (95 % {low:.3f} to {high:.3f}, {result.n} questions)"
+        if (change := row.get(f"{name}/delta_start")) is not None:
+            low, high = row[f"{name}/delta_start_low"], row[f"{name}/delta_start_high"]
+            line += f", {change:+.4f} since the start ({low:+.3f} to {high:+.3f})"
+        return f"{line}, {row[f'{name}/seconds']:.1f} s"
 
 
 def _versions() -> dict[str, str]:

@@ -26,7 +26,7 @@ def score_rows(result: HREResult, questions: Sequence[Question]) -> list[dict[st
     """
     rows = []
     for i, question in enumerate(questions):
-        row = {"id": question.id, "topic": question.topic}
+        row: dict[str, Any] = {"id": question.id, "topic": question.topic}
         row |= {name: result.per_question[name][i] for name in _CORRELATIONS}
         row |= {"loglikelihoods": result.loglikelihoods[i], "fingerprint": result.fingerprint}
         if question.cluster is not None:
