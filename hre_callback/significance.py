@@ -332,7 +332,7 @@ def _flip(columns: FloatArray, flips: int, seed: int) -> FloatArray:
 def _differences(values: FloatArray, clusters: Sequence[object] | None) -> FloatArray:
     """(questions or clusters, looks - 1): change since look 0, summed within clusters; undefined ones left out."""
     known = np.isfinite(values).all(axis=0)
-    x = (values[1:] - values[0])[:, known].T
+    x: FloatArray = (values[1:] - values[0])[:, known].T
     if clusters is None:
         return x
     _, index = np.unique(_labels(clusters)[known], return_inverse=True)
