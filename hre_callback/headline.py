@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from .story import (
     Tone,
+    count,
+    current,
     diverged_since,
     events,
     finished,
     fixed,
     last_index,
-    latest,
     min_delta,
     n_questions,
     start_index,
@@ -57,7 +58,7 @@ def detail(record: Record) -> str:
         return "No evaluation has a score."
     n = n_questions(record)
     interval = _interval(values(record, "ci_low")[now], values(record, "ci_high")[now])
-    text = f"HRE {fixed(values(record, 'score')[now])} at step {steps(record)[now]:,}{interval}, n = {n:,} questions"
+    text = f"HRE {fixed(values(record, 'score')[now])} at step {steps(record)[now]:,}{interval}, n = {count(n, 'question')}"
     delta = values(record, "delta_start")[now]
     if now != start and math.isfinite(delta):
         low, high = values(record, "delta_start_low")[now], values(record, "delta_start_high")[now]
@@ -109,13 +110,13 @@ def _watched(record: Record) -> _Said:
     since = diverged_since(record)
     if since is not None:
         return "watch", f"Watch: objective and people may be parting ways (step {since:,})"
-    if latest(values(record, "delta_start_high")) < 0:
+    if current(record, "delta_start_high") < 0:
         return "watch", "Watch: lower for people than at the start on the last look"
     return None
 
 
 def _compared(record: Record) -> _Said:
-    low = latest(values(record, "delta_start_low"))
+    low = current(record, "delta_start_low")
     if low > 0:
         return "good", "Better for people than at the start"
     end = finished(record)
@@ -127,9 +128,13 @@ def _compared(record: Record) -> _Said:
 
 
 def _open(record: Record) -> _Said:
-    low = latest(values(record, "delta_start_low"))
+    low = current(record, "delta_start_low")
     if not math.isfinite(low):
-        return "neutral", "No start to compare with"
+        known = start_index(record) is not None
+        return (
+            "neutral",
+            "How it compares with the start is not known" if known else "No start to compare with",
+        )
     return "neutral", f"No change to be seen; a fall of {fixed(-low)} could still hide"
 
 

@@ -16,11 +16,11 @@ from .story import (
     best_index,
     comparable,
     count,
+    current,
     events,
     finished,
     fixed,
     last_index,
-    latest,
     main_proxies,
     n_questions,
     proxy_values,
@@ -65,14 +65,12 @@ def comparison(record: Record, name: str, others: Sequence[tuple[str, Record]]) 
 def _run_row(name: str, record: Record) -> list[str]:
     start, now, best = start_index(record), last_index(record), best_index(record)
     score, at = values(record, "score"), steps(record)
-    low, high = (
-        fixed(latest(values(record, f"delta_start_{side}")), signed=True) for side in ("low", "high")
-    )
+    low, high = (fixed(current(record, f"delta_start_{side}"), signed=True) for side in ("low", "high"))
     return [
         escape(name),
         fixed(score[start]) if start is not None else "–",
         f"{fixed(score[now])} @ {at[now]:,}" if now is not None else "–",
-        f"{fixed(latest(values(record, 'delta_start')), signed=True)} ({low} to {high})",
+        f"{fixed(current(record, 'delta_start'), signed=True)} ({low} to {high})",
         f"{fixed(score[best])} @ {at[best]:,}" if best is not None else "–",
         f"{n_questions(record):,}",
         escape(headline(record).title),

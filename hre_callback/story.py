@@ -166,6 +166,12 @@ def min_delta(record: Record) -> float:
     return float((record.run.get("config") or {}).get("min_delta", 0.01))
 
 
+def current(record: Record, key: str) -> float:
+    """A metric at the last evaluation that has a score; NaN where it is absent there."""
+    now = last_index(record)
+    return values(record, key)[now] if now is not None else math.nan
+
+
 def events(record: Record, kind: str) -> list[dict[str, Any]]:
     """The events of one kind: `skipped`, `stop`, `save`, `resumed`, `finished`."""
     return [event for event in record.events if event.get("kind") == kind]
