@@ -1,0 +1,108 @@
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from hre_callback.correlation import METRICS, correlate, partial_correlation, pearson, question_metrics
+
+numbers = st.floats(-1e3, 1e3, allow_nan=False).map(lambda x: round(x, 3))
+questions = st.integers(2, 8).flatmap(
+    lambda n: st.tuples(
+        st.lists(st.integers(-5, 40), min_size=n, max_size=n), st.lists(numbers, min_size=n, max_size=n)
+    )
+)
+
+
+@settings(deadline=None)
+@given(questions)
+def test_agrees_with_scipy(question):
+    votes, scores = question
+    found = question_metrics(votes, scores)
+    if np.ptp(votes) == 0:
+        assert all(np.isnan(value) for value in found.values())
+    elif np.ptp(scores) == 0:
+        assert found["pearson"] == found["spearman"] == found["kendall"] == 0
+        assert found["pair_accuracy"] == 0.5
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert found["pearson"] == pytest.approx(stats.pearsonr(votes, scores).statistic, abs=1e-9)
+        assert found["spearman"] == pytest.approx(stats.spearmanr(votes, scores).statistic, abs=1e-12)
+        assert found["kendall"] == pytest.approx(stats.kendalltau(votes, scores).statistic, abs=1e-12)
+
+
+def test_pair_accuracy_and_top1_by_hand():
+    found = question_metrics([10, 5, 5, 1], [-1.0, -2.0, -3.0, -2.0])
+    # pairs with different votes: (10,5) right, (10,5) right, (10,1) right, (5,1) tie, (5,1) wrong
+    assert found["pair_accuracy"] == pytest.approx((3 + 0.5 + 0) / 5)
+    assert found["top1"] == 1
+    assert question_metrics([10, 5], [-1.0, -1.0])["top1"] == 0.5
+
+
+def test_partial_correlation_is_that_of_the_residuals():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(10, 300, 12)
+    votes = lengths / 20 + rng.normal(size=12)
+    scores = -lengths / 30 + rng.normal(size=12)
+
+    def residual(y):
+        return y - np.polyval(np.polyfit(lengths, y, 1), lengths)
+
+    expected = stats.pearsonr(residual(votes), residual(scores)).statistic
+    assert partial_correlation(votes, scores, lengths) == pytest.approx(expected)
+    assert partial_correlation(votes, scores, np.full(12, 7)) == pearson(votes, scores)
+
+
+def result(votes, scores, lengths=None, topics=None):
+    n = len(votes)
+    lengths = lengths or [[10] * len(v) for v in votes]
+    return correlate(
+        fingerprint="f", ids=[f"q{i}" for i in range(n)], topics=topics or ["all"] * n, votes=votes,
+        loglikelihoods=scores, divisors=[[1.0] * len(v) for v in votes], lengths=lengths,
+    )  # fmt: skip
+
+
+def test_undefined_questions_are_counted_and_left_out():
+    found = result([[3, 3, 3], [3, 2, 1], [3, 2, 1]], [[-1, -2, -3], [-1, -2, -3], [-2, -2, -2]])
+    assert (found.n, found.undefined, found.constant_scores) == (2, 1, 1)
+    assert np.isnan(found.per_question["pearson"][0])
+    assert found.score == pytest.approx((1 + 0) / 2)
+
+
+def test_left_out_questions_are_undefined_everywhere():
+    found = result([[3, 2], [3, 2]], [[np.nan, -1.0], [-1.0, -2.0]])
+    assert all(np.isnan(found.per_question[metric][0]) for metric in METRICS)
+    assert found.n == 1
+
+
+def test_micro_average_and_topics():
+    votes = [[2, 1]] * 4
+    found = result(votes, [[-1, -2], [-2, -1], [-1, -2], [-1, -2]], topics=["a", "a", "b", "a"])
+    assert found.score == pytest.approx(0.5)  # over questions, not over topics
+    assert found.by_topic() == {"a": (pytest.approx(1 / 3), 3), "b": (1.0, 1)}
+
+
+def test_a_length_only_scorer_is_exposed():
+    rng = np.random.default_rng(0)
+    lengths = [[int(x) for x in rng.integers(20, 400, 4)] for _ in range(200)]
+    votes = [[int(x) for x in rng.integers(0, 40, 4)] for _ in range(200)]
+    found = result(votes, [[-float(n) for n in row] for row in lengths], lengths).length_bias()
+    assert found["length_bias"] == pytest.approx(-1)
+    assert abs(found["votes_length"]) < 0.15
+
+
+def test_displacement_shows_what_ranks_hide():
+    votes = [[9, 1]] * 3
+    before = result(votes, [[-10.0, -20.0]] * 3)
+    after = result(votes, [[-30.0, -60.0]] * 3)
+    assert before.score == after.score == 1.0
+    assert before.displacement() == {"loglikelihood_top": -1.0, "loglikelihood_bottom": -2.0}
+    assert after.displacement() == {"loglikelihood_top": -3.0, "loglikelihood_bottom": -6.0}
+
+
+def test_empty_means_are_nan_without_a_warning():
+    found = result([[1, 1]], [[-1.0, -2.0]])
+    assert np.isnan(found.score) and found.n == 0
