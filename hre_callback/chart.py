@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _PEOPLE, _INK, _SOFT, _HAIR = "#0b5c8a", "#1d1f21", "#5b5e63", "#e3e0d6"
 _TONES = {"good": "#1b6b3a", "neutral": _INK, "watch": "#8a5200", "bad": "#b3261e"}
-_OTHERS = (("#8a3b7c", "-"), ("#9a6700", "--"), ("#2f6f62", ":"), ("#5a4fcf", "-."))
+_OTHERS = (("#8a3b7c", "-"), ("#8a5a00", "--"), ("#2f6f62", ":"), ("#5a4fcf", "-."))
 _WIDTH = 9.0  # inches
 _DPI = 144
 

@@ -143,7 +143,11 @@ def _to_config(arguments: Any) -> HREConfig:
 HREArguments = make_dataclass(
     "HREArguments",
     [
-        (f"hre_{f.name}", get_type_hints(HREConfig)[f.name], field(default=f.default, metadata=dict(f.metadata)))
+        (
+            f"hre_{f.name}",
+            get_type_hints(HREConfig)[f.name],
+            field(default=f.default, metadata=dict(f.metadata)),
+        )
         for f in fields(HREConfig)
     ],
     namespace={"to_config": _to_config, "__doc__": HREConfig.__doc__},

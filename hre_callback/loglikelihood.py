@@ -137,6 +137,8 @@ class Scorer:
             inputs.pop("position_ids", None)
         if "use_cache" not in self.accepts:
             inputs.pop("use_cache", None)
+        if "output_router_logits" in self.accepts:  # the auxiliary loss of MoE training cannot read our masks
+            inputs["output_router_logits"] = False
         return self.model(**inputs)
 
 

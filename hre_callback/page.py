@@ -9,7 +9,7 @@ _STYLE = """
 :root { color-scheme: light dark;
   --paper:#fdfcf8; --ink:#1d1f21; --soft:#5b5e63; --hair:#e3e0d6; --axis:#8d8a80; --people:#0b5c8a;
   --band:#0b5c8a1c; --paired:#0b5c8a4d; --good:#1b6b3a; --watch:#8a5200; --bad:#b3261e; --card:#f5f2e9;
-  --o0:#8a3b7c; --o1:#9a6700; --o2:#2f6f62; --o3:#5a4fcf; }
+  --o0:#8a3b7c; --o1:#8a5a00; --o2:#2f6f62; --o3:#5a4fcf; }
 @media (prefers-color-scheme: dark) { :root {
   --paper:#15171a; --ink:#e8e6e1; --soft:#a7a9ad; --hair:#2d3035; --axis:#7c8086; --people:#6cb8e6;
   --band:#6cb8e622; --paired:#6cb8e655; --good:#6fce93; --watch:#f0b35a; --bad:#ff8a80; --card:#1d2024;

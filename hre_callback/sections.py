@@ -267,7 +267,7 @@ def evaluations(record: Record) -> str:
         ]
         row += [change, _number(curves["n"][i], None), *(short(numbers[i]) for numbers in signals_of)]
         rows.append([*row, escape(str(look.get("verdict") or ""))])
-    caption = count(len(record.evaluations), "evaluation") + (f", every {every}th shown" if every > 1 else "")
+    caption = count(len(record.evaluations), "evaluation") + (f", one in {every} shown" if every > 1 else "")
     body = f"<details><summary>{caption}</summary>\n{table(columns, rows, caption)}</details>"
     return section("evaluations", "All evaluations", body)
 

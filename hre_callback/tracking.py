@@ -195,12 +195,6 @@ class WandbTracker(Tracker):
 class TrackioTracker(Tracker):
     """Writes to the active trackio run, which the Trainer's `TrackioCallback` has made and will finish."""
 
-    def start(self, run: Line) -> None:
-        """Put the config beside the Trainer's."""
-        import trackio
-
-        trackio.config.update({self.name: _config_block(run)}, allow_val_change=True)
-
     def log(self, row: Mapping[str, float], step: int) -> None:
         """Log one row; trackio's own step counts rows, so the axis to choose is `train/global_step`."""
         import trackio

@@ -1,4 +1,7 @@
-"""DPO with HumanRankEval beside the margins: python recipes/dpo.py --config recipes/configs/dpo_cpu.yaml"""
+"""DPO with HumanRankEval beside the margins.
+
+python recipes/dpo.py --config recipes/configs/dpo_cpu.yaml
+"""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,6 @@
-"""Score the checkpoints of a finished run: python recipes/score_checkpoints.py runs/sft questions.jsonl
+"""Score the checkpoints of a finished run.
+
+python recipes/score_checkpoints.py runs/sft questions.jsonl
 
 Writes one score file per checkpoint, for `hre compare`, and prints the curve. The numbers are those that the
 callback logs during training.

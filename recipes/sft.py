@@ -1,4 +1,7 @@
-"""SFT with HumanRankEval beside the loss: python recipes/sft.py --config recipes/configs/sft_cpu.yaml"""
+"""SFT with HumanRankEval beside the loss.
+
+python recipes/sft.py --config recipes/configs/sft_cpu.yaml
+"""
 
 from dataclasses import dataclass, field
 

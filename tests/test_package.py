@@ -17,7 +17,6 @@ NO_TORCH = [
     "correlation",
     "significance",
     "stopping",
-    "mismatch",
     "record",
     "stackexchange",
     "schedule",
