@@ -27,6 +27,7 @@ from .story import (
     main_proxies,
     marks,
     n_questions,
+    paired_band,
     proxy_values,
     run_title,
     short,
@@ -144,8 +145,7 @@ def _people(ax: Any, record: Record, others: Sequence[tuple[str, Record]]) -> No
     _band(ax, at, values(record, "ci_low"), values(record, "ci_high"), 0.12)
     if start is not None:
         base = score[start]
-        low, high = ([base + d for d in values(record, f"delta_start_{side}")] for side in ("low", "high"))
-        _band(ax, at, low, high, 0.30)
+        _band(ax, at, *paired_band(record), 0.30)
         ax.axhline(base, color=_PEOPLE, linewidth=1, linestyle=(0, (1.5, 3)))
         ax.plot(
             at[start], base, "o", markerfacecolor="white", markeredgecolor=_PEOPLE, clip_on=False, zorder=3

@@ -177,6 +177,58 @@ def report(
         print(f"Report: {paths.html}\nChart:  {paths.png}")
 
 
+@app.command(epilog="Example: hre compare before.jsonl after.jsonl --fail-if-worse")
+def compare(
+    scores: Annotated[
+        list[Path], typer.Argument(help="Score files of hre score --out; the first is the reference.")
+    ],
+    fail_if_worse: Annotated[
+        bool, typer.Option("--fail-if-worse", help="Exit with code 1 when the last is significantly worse.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare models on the same questions: paired difference, interval, p and a verdict in words."""
+    from .comparison import compare_scores, read_scores, sentence
+
+    if len(scores) < 2:
+        raise ValueError("hre compare needs two or more score files")
+    reference = read_scores(scores[0])
+    rows = [compare_scores(reference, read_scores(path)) for path in scores[1:]]
+    for path, row in zip(scores[1:], rows, strict=True):
+        if not as_json:
+            print(f"{path} against {scores[0]}: {sentence(row)}")
+    if as_json:
+        print(
+            json.dumps([{"scores": str(p), **row.as_dict()} for p, row in zip(scores[1:], rows, strict=True)])
+        )
+    if fail_if_worse and rows[-1].verdict == "worse":
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: hre power --delta 0.01 --pilot runs/dpo")
+def power(
+    delta: Annotated[float, typer.Option(help="The fall or rise to be seen.")] = 0.01,
+    pilot: Annotated[
+        Path | None, typer.Option(help="Run folder or record that tells rho and the spread.")
+    ] = None,
+    rho: Annotated[float, typer.Option(help="Correlation of two evaluations over questions.")] = 0.95,
+    sd: Annotated[float, typer.Option(help="Standard deviation of the per-question correlation.")] = 0.5,
+) -> None:
+    """How many questions does it take to see a difference?"""
+    from .comparison import pilot_figures
+    from .significance import power as chance
+    from .significance import questions_needed
+
+    if pilot is not None:
+        rho, sd = pilot_figures(pilot)
+    needed = questions_needed(delta, rho, sd=sd)
+    print(
+        f"{needed} questions see a difference of {delta:g} with 80 % power (rho {rho:.3f}, sd {sd:.3f}, two-sided 5 %)"
+    )
+    for n in (100, 250, 500, 1000, 2000, 7000):
+        print(f"  {n:>5} questions: power {chance(delta, n, rho, sd=sd):.2f}")
+
+
 @app.command(epilog="Example: hre watch runs/dpo")
 def watch(
     run: Annotated[Path, typer.Argument(help="Run folder or record (.jsonl).")],

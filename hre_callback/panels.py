@@ -19,6 +19,7 @@ from .story import (
     latest,
     main_proxies,
     marks,
+    paired_band,
     proxy_values,
     short,
     start_index,
@@ -57,10 +58,8 @@ def run_figure(record: Record, others: Others = ()) -> str:
 
 def _reaches(record: Record) -> list[float]:
     """Every value that the HRE panel must hold: intervals, the score, and the start plus the paired interval."""
-    start = start_index(record)
-    base = values(record, "score")[start] if start is not None else math.nan
-    paired = [base + delta for key in ("low", "high") for delta in values(record, f"delta_start_{key}")]
-    return [*values(record, "score"), *values(record, "ci_low"), *values(record, "ci_high"), *paired]
+    low, high = paired_band(record)
+    return [*values(record, "score"), *values(record, "ci_low"), *values(record, "ci_high"), *low, *high]
 
 
 def _people(record: Record, others: Others, x: Scale, *, last: bool) -> str:
@@ -111,9 +110,8 @@ def _draw_score(panel: Panel, record: Record) -> list[tuple[float, str, str]]:
     labels = []
     if start is not None:
         base = score[start]
-        low, high = ([base + d for d in values(record, f"delta_start_{side}")] for side in ("low", "high"))
         if len(at) > 1:
-            panel.band(at, low, high, "paired")
+            panel.band(at, *paired_band(record), "paired")
         panel.rule_y(base, "baseline")
         panel.dot(at[start], base, "hollow")
         labels.append((panel.pixel(base), "start" if now != start else f"{fixed(base)} start", "end-start"))

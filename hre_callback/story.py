@@ -143,6 +143,16 @@ def start_index(record: Record) -> int | None:
     return next(at_zero, None)
 
 
+def paired_band(record: Record) -> tuple[list[float], list[float]]:
+    """The start's score plus the paired interval of the change: what HRE itself is plausibly, given the start."""
+    start = start_index(record)
+    base = values(record, "score")[start] if start is not None else math.nan
+    low, high = ([base + d for d in values(record, f"delta_start_{side}")] for side in ("low", "high"))
+    if start is not None:
+        low[start] = high[start] = base  # the start differs from itself by nothing, whether recorded or not
+    return low, high
+
+
 def best_index(record: Record) -> int | None:
     """Index of the highest score. A maximum of noisy numbers is flattering: label it as the highest, no more."""
     finite = [(score, -i) for i, score in enumerate(values(record, "score")) if math.isfinite(score)]

@@ -121,6 +121,6 @@ def test_build_makes_questions_and_pairs(tmp_path, capsys):
 
 
 def test_help_has_examples(capsys):
-    for command in ("score", "build", "demo", "report", "watch"):
+    for command in ("score", "build", "demo", "report", "watch", "compare", "power"):
         out, _ = hre(command, "--help", capsys=capsys)
         assert "Example" in out

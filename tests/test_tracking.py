@@ -454,9 +454,9 @@ from hre_callback.tracking import Trackers, TrackioTracker
 from tests.test_tracking import record, tell_all
 trackio.init(project="test", name="run")
 trackio.config.update({"lr": 0.1}, allow_val_change=True)
-trackio.log({"train/loss": 1.0, "train/global_step": 5})
 trackers = Trackers([TrackioTracker("hre")])
 tell_all(trackers)
+trackio.log({"train/loss": 1.0, "train/global_step": 10})
 assert trackers.errors == [], trackers.errors
 trackio.finish()
 trackers.log({"hre/score": 1.0}, 15)  # the Trainer's callback has finished the run: said, not raised
@@ -473,9 +473,11 @@ def test_trackio_read_back(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     with sqlite3.connect(tmp_path / "test.db") as database:
         rows = [json.loads(text) for (text,) in database.execute("select metrics from metrics order by id")]
+        (config,) = [json.loads(text) for (text,) in database.execute("select config from configs")]
         alerts = database.execute("select title, text from alerts").fetchall()
     database.close()
     curve = [(row["train/global_step"], row["hre/score"]) for row in rows if "hre/score" in row]
     assert curve == [(0, 0.5), (5, 0.4), (10, pytest.approx(0.3))]
-    assert rows[0] == {"train/loss": 1.0, "train/global_step": 5}
+    assert rows[-1] == {"train/loss": 1.0, "train/global_step": 10}
+    assert (config["lr"], config["hre"]["fingerprint"]) == (0.1, "00c0ffee")  # sent with the first row
     assert alerts == [("HRE stops the run", "HRE fell")]
