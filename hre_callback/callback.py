@@ -276,9 +276,9 @@ def _planned_looks(args: TrainingArguments, state: TrainerState, config: HREConf
 
 def _describe(args: TrainingArguments, model: Any) -> dict[str, Any]:
     """What the record says of the run beside the questions: which model, which training arguments class."""
-    config = getattr(model, "config", None)
+    name = getattr(getattr(model, "config", None), "_name_or_path", None) or type(model).__name__
     return {
-        "model": getattr(config, "_name_or_path", None) or type(model).__name__,
+        "model": Path(name).name if Path(name).is_dir() else name,  # a folder's place says nothing to others
         "trainer": type(args).__name__.removesuffix("Config").removesuffix("TrainingArguments") or "Trainer",
         "run_name": args.run_name,
     }

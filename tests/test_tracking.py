@@ -403,6 +403,8 @@ def test_tensorboard_read_back_beside_the_trainers(tmp_path: Path, monkeypatch: 
     rows = Rows(TensorBoardTracker("hre", out))
     second = TensorBoardTracker("hre_code", out)
     train(out, rows, "tensorboard")
+    for file in out.glob("runs/*/hre/*"):
+        os.utime(file, (2**32, 2**32))  # newer than the Trainer's
     second.start(record().run)  # finds the Trainer's folder, not that of the first
     rows.trackers.finish(record(), SUMMARY)
     second.finish(record(), SUMMARY)
