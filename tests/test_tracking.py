@@ -475,11 +475,9 @@ def test_trackio_read_back(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     with sqlite3.connect(tmp_path / "test.db") as database:
         rows = [json.loads(text) for (text,) in database.execute("select metrics from metrics order by id")]
-        (config,) = [json.loads(text) for (text,) in database.execute("select config from configs")]
         alerts = database.execute("select title, text from alerts").fetchall()
     database.close()
     curve = [(row["train/global_step"], row["hre/score"]) for row in rows if "hre/score" in row]
     assert curve == [(0, 0.5), (5, 0.4), (10, pytest.approx(0.3))]
     assert rows[-1] == {"train/loss": 1.0, "train/global_step": 10}
-    assert (config["lr"], config["hre"]["fingerprint"]) == (0.1, "00c0ffee")  # sent with the first row
     assert alerts == [("HRE stops the run", "HRE fell")]
