@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers.modeling_utils
 
 from .batches import Batch, CachedBatch, Targets, packed_mask
 from .encoding import Key
@@ -129,8 +130,12 @@ class Scorer:
         ):  # single-token answers: one logit nobody reads, so that the call is made all the same
             nothing: torch.Tensor = self._call(**inputs, logits_to_keep=1).logits
             return nothing[:0, 0]
-        logits: torch.Tensor = self._call(**inputs, logits_to_keep=keep).logits
-        return logits
+        if _TAKES_MASKS:
+            logits: torch.Tensor = self._call(**inputs, logits_to_keep=keep).logits
+            return logits
+        columns = keep.any(dim=0).nonzero().flatten()  # positions that any row needs
+        union: torch.Tensor = self._call(**inputs, logits_to_keep=columns).logits
+        return union[keep[:, columns]]
 
     def _call(self, **inputs: Any) -> Any:
         if "position_ids" not in self.accepts:

@@ -143,6 +143,14 @@ def test_a_forward_without_logits_to_keep_is_scored_all_the_same(layout):
     assert score_batches(Plain(model), plan(groups, layout, 128)) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("layout", ["padded", "packed", "cached"])
+def test_older_transformers_without_masks_of_logits(monkeypatch, layout):
+    model, groups = build("llama"), group_by_context(answers())
+    expected = score_batches(model, plan(groups, layout, 256))
+    monkeypatch.setattr(loglikelihood, "_TAKES_MASKS", False)
+    assert score_batches(model, plan(groups, layout, 256)) == pytest.approx(expected, abs=1e-5)
+
+
 def test_gradient_checkpointing_and_use_cache_off_change_nothing():
     model, groups = build("llama"), group_by_context(answers())
     expected = score_batches(model, plan(groups, "cached", 256))
