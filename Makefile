@@ -9,10 +9,10 @@ demo: $(READY)  ## train a small real model with the callback attached; ends wit
 	$(BIN)/hre demo --out demo
 
 test: $(READY)  ## the default tests, under 12 minutes on two cores
-	$(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 slow: $(READY)  ## the long simulations and end-to-end runs
-	$(BIN)/pytest -n 2 -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
 
 check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -15,6 +15,8 @@ import transformers.modeling_utils
 from .batches import Batch, CachedBatch, Targets, packed_mask
 from .encoding import Key
 
+# Older releases, the newest for Python 3.10 among them, take positions that all rows share, not a mask per row.
+_TAKES_MASKS = hasattr(transformers.modeling_utils, "slice_logits_to_keep")
 _CHUNK = (
     1 << 22
 )  # logits upcast to float32 at a time (16 MiB), so that no second full-vocabulary tensor exists
