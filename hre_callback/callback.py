@@ -156,8 +156,9 @@ class HumanRankEvalCallback(TrainerCallback):
             self.config.eval_on_end and not args.load_best_model_at_end
         ):  # else another checkpoint is loaded by now
             self._evaluate(args, state, control, kwargs)
-        summary = self.monitor.finish(state.global_step, errors=self._trackers.errors)
+        summary = self.monitor.summary()
         self._trackers.finish(self.monitor.record, summary)
+        self.monitor.finish(state.global_step, summary, errors=self._trackers.errors)
         if state.is_world_process_zero:
             _say(self.monitor.closing_line(summary))
         self.monitor = None

@@ -235,20 +235,22 @@ class Monitor:
         score: float | None = look["metrics"][f"{self.config.name}/score"]
         return score
 
-    def finish(self, step: int, *, errors: Sequence[str] = ()) -> dict[str, Any]:
-        """Close the record; returns its summary."""
+    def summary(self) -> dict[str, Any]:
+        """Start, best and last score, the step of the best, and whether any checkpoint beats the start."""
         scores = {at["step"]: score for at in self.looks if (score := self._score_of(at)) is not None}
         best_step = max(scores, key=lambda at: scores[at], default=None)
         steps = sorted(scores)
-        summary = {
+        return {
             "start": scores[steps[0]] if steps else None,
             "best": scores[best_step] if best_step is not None else None,
             "best_step": best_step,
             "last": scores[steps[-1]] if steps else None,
             "beats_start": best_step != steps[0] if steps else None,
         }
+
+    def finish(self, step: int, summary: Mapping[str, Any], *, errors: Sequence[str] = ()) -> None:
+        """Close the record with the run's summary and what the trackers could not write."""
         self.note("finished", step, summary=summary, tracker_errors=list(errors))
-        return summary
 
     def closing_line(self, summary: Mapping[str, Any]) -> str:
         """The last word on the console."""
