@@ -20,6 +20,7 @@ from transformers.utils import logging
 
 from . import distributed
 from .config import HREConfig
+from .encoding import trained_on_chat
 from .evaluator import EvaluationError, HumanRankEvaluator
 from .monitor import Monitor, Outcome
 from .questions import Question
@@ -85,6 +86,7 @@ class HumanRankEvalCallback(TrainerCallback):
         self._check_order()
         self._stopwatch = Stopwatch()
         self.evaluator = self._make_evaluator(kwargs)
+        self._warn_about_prompt(kwargs)
         self.monitor = Monitor(
             self.questions,
             self.config,
@@ -247,6 +249,18 @@ class HumanRankEvalCallback(TrainerCallback):
         evaluator = HumanRankEvaluator(self.questions, kwargs["processing_class"], self.config)
         evaluator.prepare(kwargs["model"])
         return evaluator
+
+    def _warn_about_prompt(self, kwargs: dict[str, Any]) -> None:
+        """Say so when the questions are asked in another form than the training data."""
+        assert self.evaluator is not None
+        dataset = getattr(kwargs.get("train_dataloader"), "dataset", None)
+        chat = trained_on_chat(dataset, self.evaluator.tokenizer)
+        if chat is not None and chat != (self.config.prompt == "chat"):
+            data, wanted = ("conversational", "chat") if chat else ("not conversational", "paper")
+            logger.warning(
+                f"The training data is {data} and HRE asks with prompt={self.config.prompt!r}: "
+                f"HREConfig(prompt={wanted!r}) would measure the model as it is trained."
+            )
 
     def _check_order(self) -> None:
         """Raise when an `EarlyStoppingCallback` stands before us: it would find no `eval_hre` and switch itself off.

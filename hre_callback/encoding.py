@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .config import Normalization, Prompt
-from .questions import Question
+from .questions import Answer, Question
 
 Key = tuple[str, int]  # (question id, answer index): every number of this package travels with it
 _LEAST_ROOM = 16  # tokens; an answer cut shorter than this says nothing about the answer
@@ -174,3 +174,26 @@ def _missing_bos(tokenizer: Any, contexts: list[str]) -> tuple[int, ...]:
     adds_bos = tokenizer("a")["input_ids"][:1] == [bos]
     has_bos = tokenizer(contexts, add_special_tokens=False, verbose=False)["input_ids"][0][:1] == [bos]
     return (bos,) if adds_bos and not has_bos else ()
+
+
+def trained_on_chat(dataset: Any, tokenizer: Any) -> bool | None:
+    """Whether the first training row was rendered with the chat template; `None` when that cannot be seen.
+
+    Looks at a map-style `datasets.Dataset` only, and not through a transform of the user's: reading those could
+    draw random numbers or consume a stream that training needs.
+    """
+    if not hasattr(dataset, "column_names") or not hasattr(dataset, "__len__") or len(dataset) == 0:
+        return None
+    if getattr(dataset, "format", {}).get("type") == "custom" or not getattr(
+        tokenizer, "chat_template", None
+    ):
+        return None
+    row = dataset[0]
+    if "messages" in row or isinstance(row.get("prompt"), list):
+        return True
+    ids = next((row[name] for name in ("input_ids", "prompt_ids", "prompt_input_ids") if name in row), None)
+    text = tokenizer.decode(ids) if ids is not None else row.get("prompt")
+    opening = _chat_context(Question("q", "\u2603", (Answer("a", 1), Answer("b", 0))), tokenizer).split(
+        "\u2603"
+    )[0]
+    return opening.strip()[-12:] in text if isinstance(text, str) and opening.strip() else None

@@ -222,3 +222,30 @@ def test_overhead_cap_is_kept_and_the_metric_still_supplied(tmp_path):
         0,
         8,
     ]  # the baseline and the end are always taken
+
+
+CHAT = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}</s>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+
+
+@pytest.mark.parametrize(("conversational", "prompt", "warned"), [(True, "paper", True), (True, "chat", False), (False, "chat", True), (False, "paper", False)])  # fmt: skip
+def test_another_prompt_than_the_training_data_s_is_said(tmp_path, conversational, prompt, warned, caplog):
+    from datasets import Dataset
+    from trl import SFTTrainer
+
+    from .trainers import TEXTS, arguments, dropout_model, tokenizer
+
+    tok = tokenizer()
+    tok.chat_template = CHAT
+    rows = [{"prompt": TEXTS[0], "completion": TEXTS[1]}] * 4
+    if conversational:
+        rows = [
+            {"messages": [{"role": "user", "content": TEXTS[0]}, {"role": "assistant", "content": TEXTS[1]}]}
+        ] * 4
+    SFTTrainer(
+        dropout_model(tok),
+        args=arguments(tmp_path, max_steps=1),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tok,
+        callbacks=[HumanRankEvalCallback(questions(2), HREConfig(prompt=prompt))],
+    ).train()
+    assert any("would measure the model as it is trained" in r.getMessage() for r in caplog.records) == warned
