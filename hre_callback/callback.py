@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,6 @@ class HumanRankEvalCallback(TrainerCallback):
     Args:
         questions: held-out questions with voted answers, see `load_questions`.
         config: see `HREConfig`.
-        proxies: training signals to hold against HRE beyond the known ones, or to override them, and which way
-            is better: `{"my_metric": "up"}`; `"up"`, `"down"` or `"neutral"`.
 
     Example:
     ```python
@@ -56,14 +54,11 @@ class HumanRankEvalCallback(TrainerCallback):
         self,
         questions: Sequence[Question],
         config: HREConfig | None = None,
-        *,
-        proxies: Mapping[str, str] | None = None,
     ) -> None:
         self.config = config or HREConfig()
         self.questions = tuple(questions)
         if not self.questions:
             raise ValueError("HumanRankEvalCallback needs at least one question; got none")
-        self.proxies = dict(proxies or {})
         self.metric = f"eval_{self.config.name}"
         self.evaluator: HumanRankEvaluator | None = None
         self.monitor: Monitor | None = None  # from on_train_begin to on_train_end
@@ -92,7 +87,6 @@ class HumanRankEvalCallback(TrainerCallback):
             self.config,
             self.evaluator.fingerprint,
             path=Path(args.output_dir or ".") / f"{self.config.name}.jsonl",
-            proxies=self.proxies,
             planned_looks=_planned_looks(args, state, self.config),
         )
         self.monitor.start(_describe(args, kwargs.get("model")), resume_step=state.global_step)

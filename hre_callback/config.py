@@ -8,9 +8,8 @@ from typing import Any, Literal, get_args, get_type_hints
 Prompt = Literal["paper", "chat"]
 Normalization = Literal["characters", "bytes", "tokens", "none"]
 Layout = Literal["auto", "packed", "cached", "padded"]
-StopRuleName = Literal["never", "drop_from_start", "drop_from_best", "mismatch", "patience"]
+StopRuleName = Literal["never", "drop_from_start", "drop_from_best", "patience"]
 OnError = Literal["skip", "raise"]
-Contamination = Literal["warn", "raise", "off"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "prompt": get_args(Prompt),
@@ -18,7 +17,6 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "layout": get_args(Layout),
     "stop_rule": get_args(StopRuleName),
     "on_error": get_args(OnError),
-    "contamination": get_args(Contamination),
 }
 _AT_LEAST: dict[str, float] = {
     "max_length": 32,
@@ -84,7 +82,7 @@ class HREConfig:
     )
     stop_rule: StopRuleName = _option(
         "never",
-        "never, drop_from_start, drop_from_best, mismatch (all with false stops <= alpha), or patience "
+        "never, drop_from_start, drop_from_best (both with false stops <= alpha), or patience "
         "(uncontrolled: stops healthy runs by noise).",
     )
     alpha: float = _option(0.05, "False-alarm rate of the whole run, over all its evaluations.")
@@ -95,9 +93,6 @@ class HREConfig:
         None, "Number of evaluations planned. Default: worked out from the schedule where it can be."
     )
     save_best: bool = _option(False, "Ask the Trainer for a checkpoint whenever HRE is the best so far.")
-    contamination: Contamination = _option(
-        "warn", "When training data contains the held-out answers: warn, raise, or off (do not look)."
-    )
     on_error: OnError = _option(
         "skip", "A failed evaluation is recorded and skipped on all ranks ('skip') or ends the run ('raise')."
     )

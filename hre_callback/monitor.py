@@ -7,7 +7,7 @@ and a report made later all come to the same.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,6 @@ class Monitor:
 
     Args:
         path: of the record.
-        proxies: the user's own training signals and their directions.
         planned_looks: evaluations after the baseline, `None` when unknown.
     """
 
@@ -63,7 +62,6 @@ class Monitor:
     config: HREConfig
     fingerprint: str
     path: Path
-    proxies: Mapping[str, str] = field(default_factory=dict)
     planned_looks: int | None = None
 
     def __post_init__(self) -> None:
@@ -158,7 +156,7 @@ class Monitor:
         """
         name = self.config.name
         since = self.looks[-1]["step"] if self.looks else -1
-        proxies = proxies_since(log_history, since, step, overrides=self.proxies)
+        proxies = proxies_since(log_history, since, step)
         steps, values = self.record.pearson_matrix()
         steps, values = [*steps, step], np.vstack([values, result.per_question["pearson"]])
         row = flatten(result, name=name)

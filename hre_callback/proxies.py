@@ -12,11 +12,7 @@ _IGNORED_PARTS = ("runtime", "per_second", "num_input_tokens", "train_loss")
 
 
 def proxies_since(
-    log_history: Iterable[Mapping[str, Any]],
-    after_step: int,
-    upto_step: int,
-    *,
-    overrides: Mapping[str, str] | None = None,
+    log_history: Iterable[Mapping[str, Any]], after_step: int, upto_step: int
 ) -> dict[str, float]:
     """Mean of every training signal logged in `after_step < step <= upto_step`, under its W&B name.
 

@@ -44,8 +44,7 @@ def decide(
     """What `rule` says after the last look.
 
     Args:
-        rule: `never`, `drop_from_start`, `drop_from_best` or `patience`. (`mismatch` also needs the training
-            signals: mismatch.py.)
+        rule: `never`, `drop_from_start`, `drop_from_best` or `patience`.
         steps: (looks,) optimizer steps, the first being the baseline.
         values: (looks, questions) per-question Pearson r, NaN where undefined.
         consecutive: looks whose mean must have fallen; the drop rules pool that many.
@@ -53,15 +52,13 @@ def decide(
     Raises:
         ValueError: no rule of that name.
     """
-    if rule in ("never", "mismatch"):
+    if rule == "never":
         return Decision(False, "")
     if rule == "patience":
         return _patience(steps, values, patience)
     tests = {"drop_from_start": drop_from_start, "drop_from_best": drop_from_best}
     if rule not in tests:
-        raise ValueError(
-            f"no stop rule {rule!r}; known: never, drop_from_start, drop_from_best, mismatch, patience"
-        )
+        raise ValueError(f"no stop rule {rule!r}; known: never, drop_from_start, drop_from_best, patience")
     if len(values) <= consecutive:
         return Decision(False, "")
     test = tests[rule](
