@@ -22,6 +22,7 @@ from .story import (
     count,
     events,
     fixed,
+    human_of,
     last_index,
     latest,
     main_proxies,
@@ -165,6 +166,12 @@ def _people(ax: Any, record: Record, others: Sequence[tuple[str, Record]]) -> No
             skipped["step"], 0.02, "x", color=_TONES["bad"], markersize=5, transform=ax.get_xaxis_transform()
         )
     _limits(ax, record)
+    human = human_of(record)
+    low, high = ax.get_ylim()
+    if low < human < low + 1.6 * (high - low):
+        ax.set_ylim(low, max(high, human + 0.03 * (high - low)))
+        ax.axhline(human, color=_INK, linewidth=0.8, alpha=0.6)
+        labels.append((human, "a human", _INK))
     labels += _ceiling(ax, record)
     _end_labels(ax, labels)
     ax.set_title("HumanRankEval: agreement with people’s votes", loc="left", fontsize=9.5, color=_INK, pad=16)
@@ -178,13 +185,12 @@ def _band(ax: Any, at: Sequence[float], low: Sequence[float], high: Sequence[flo
 
 def _best(ax: Any, record: Record) -> None:
     best = best_index(record)
-    if best is None:
+    if best is None or best in (last_index(record), start_index(record)):
         return
     x, y = steps(record)[best], values(record, "score")[best]
     ax.plot(x, y, "o", markerfacecolor="white", markeredgecolor=_PEOPLE, markersize=6, zorder=2.5)
-    if best not in (last_index(record), start_index(record)):
-        text = f"highest {fixed(y)}"
-        ax.annotate(text, (x, y), (0, 7), textcoords="offset points", ha="center", fontsize=8.5, color=_INK)
+    text = f"highest {fixed(y)}"
+    ax.annotate(text, (x, y), (0, 7), textcoords="offset points", ha="center", fontsize=8.5, color=_INK)
 
 
 def _limits(ax: Any, record: Record) -> None:

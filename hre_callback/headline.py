@@ -117,13 +117,17 @@ def _watched(record: Record) -> _Said:
 
 def _compared(record: Record) -> _Said:
     low = current(record, "delta_start_low")
-    if low > 0:
-        return "good", "Better for people than at the start"
+    above, below = current(record, "ci_low") > 0, current(record, "ci_high") < 0
+    if low > 0:  # a rise is good news only for a model that does not still rank against people
+        chance = "" if above else ", still below chance" if below else ", not clear of chance"
+        return "neutral" if below else "good", f"Better for people than at the start{chance}"
     end = finished(record)
     if end is not None and (end.get("summary") or {}).get("beats_start") is False:
         return "neutral", "No checkpoint beats the start"
     if low >= -min_delta(record):
-        return "good", "Still good for people"
+        if above:
+            return "good", "Still good for people"
+        return "neutral", f"No worse than at the start, but {'below' if below else 'not clear of'} chance"
     return None
 
 

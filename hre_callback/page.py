@@ -37,7 +37,7 @@ svg .tick { fill:var(--soft); font-size:11.5px } svg .label { font-size:12px; pa
 path.score { stroke:var(--people); stroke-width:2.2 } path.band { fill:var(--band) } path.paired { fill:var(--paired) }
 line.band-bar { stroke:var(--people); stroke-width:6; opacity:.25 } path.range { fill:var(--paired) }
 line.baseline { stroke:var(--people); stroke-dasharray:2 4; stroke-width:1.3 }
-line.ceiling { stroke:var(--ink); stroke-dasharray:7 4; stroke-width:1.2 } line.break { stroke:var(--axis); stroke-dasharray:1 3 }
+line.ceiling { stroke:var(--ink); stroke-dasharray:7 4; stroke-width:1.2 } line.human { stroke:var(--ink); stroke-width:1; opacity:.6 } line.break { stroke:var(--axis); stroke-dasharray:1 3 }
 circle.now, circle.score { fill:var(--people) } circle.hollow { fill:var(--paper); stroke:var(--people); stroke-width:1.6 }
 text.end-now { fill:var(--people); font-weight:650; font-size:13px } text.end-start { fill:var(--people) }
 path.proxy { stroke:var(--ink); stroke-width:1.5 } circle.proxy, circle.proxy-dot { fill:var(--ink) }

@@ -15,6 +15,7 @@ from .story import (
     count,
     events,
     fixed,
+    human_of,
     last_index,
     latest,
     main_proxies,
@@ -66,7 +67,9 @@ def _people(record: Record, others: Others, x: Scale, *, last: bool) -> str:
     inside = spanning(
         _reaches(record) + [v for _, other in others for v in values(other, "score")], least=0.02
     )
-    ceiling = ceiling_of(record)
+    ceiling, human = ceiling_of(record), human_of(record)
+    if -0.6 <= inside.at(human) <= 1.6:
+        inside = spanning([inside.low, inside.high, human], margin=0.02)
     broken = math.isfinite(ceiling) and not inside.at(ceiling) <= 1.6
     if broken:  # the curve keeps its size; the ceiling stands above a marked break in the axis
         whole = Scale(inside.low, inside.low + (inside.high - inside.low) / (1 - _BREAK / _PEOPLE_HEIGHT))
@@ -79,6 +82,9 @@ def _people(record: Record, others: Others, x: Scale, *, last: bool) -> str:
     if whole.low < 0 < whole.high:
         panel.rule_y(0, "zero")
     labels = _draw_ceiling(panel, ceiling, broken=broken)
+    if whole.low < human < inside.high:
+        panel.rule_y(human, "human")
+        labels.append((panel.pixel(human), "a human", "label"))
     labels += _draw_score(panel, record)
     labels += [_draw_other(panel, i, name, other) for i, (name, other) in enumerate(others)]
     rows = draw_marks(panel, marks(record), label=True)

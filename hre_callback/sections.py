@@ -158,6 +158,7 @@ def _excerpt(text: str, most: int = 200) -> str:
 # Key of the last evaluation, its plain name, decimals (None: a count), and what it means.
 _TRUST: tuple[tuple[str, str, int | None, str], ...] = (
     ("n", "questions", None, "the score is a mean over these"),
+    ("left_out", "left out", None, "questions that alone fill the context: not scored"),
     ("undefined", "undefined", None, "questions whose votes are all equal: excluded, not counted as 0"),
     (
         "constant_scores",
@@ -173,6 +174,8 @@ _TRUST: tuple[tuple[str, str, int | None, str], ...] = (
         3,
         "correlation of the questions’ r with those at the start: the higher, the sharper",
     ),
+    ("p_drop", "p of a fall", 3, "how often chance alone falls this far; all looks share one error rate"),
+    ("human_hre", "a human’s HRE", 3, "one annotator against the others"),
     ("noise", "noise floor", 6, "change of HRE by arithmetic alone"),
     ("spearman", "Spearman", 3, "the same by ranks"),
     ("kendall", "Kendall", 3, "the same by pairs"),

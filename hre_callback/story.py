@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -171,6 +172,11 @@ def ceiling_of(record: Record) -> float:
     return float(recorded) if recorded is not None else latest(values(record, "human_ceiling"))
 
 
+def human_of(record: Record) -> float:
+    """A human's own HRE on the run's questions (one annotator against the others), NaN when unknown."""
+    return number(record.run.get("human_hre"))
+
+
 def min_delta(record: Record) -> float:
     """The smallest fall of HRE that the run calls worth stopping for."""
     return float((record.run.get("config") or {}).get("min_delta", 0.01))
@@ -223,8 +229,11 @@ def n_questions(record: Record) -> int:
 
 
 def run_title(run: Mapping[str, Any]) -> str:
-    """`model · trainer`, as far as they are known."""
-    parts = [str(part) for part in (run.get("model"), run.get("trainer")) if part]
+    """`model · trainer`, as far as they are known; of a model on the disk only the folder's own name."""
+    model = str(run.get("model") or "")
+    local = model.startswith((".", "~")) or model.count("/") > 1 or "\\" in model
+    name = PureWindowsPath(model).name if local else model  # reads both kinds of slash
+    parts = [part for part in (name, str(run.get("trainer") or "")) if part]
     return " · ".join(parts) or str(run.get("name") or "hre")
 
 

@@ -59,6 +59,12 @@ def test_ceiling_in_place_or_above_a_break():
     assert "human ceiling" not in words(chart(record(healthy(4, n=40, ceiling=None))))
 
 
+def test_a_humans_own_score_is_a_line_when_it_is_near():
+    lines = healthy(4, n=40)
+    lines[0]["human_hre"] = 0.4
+    assert "a human" in words(chart(record(lines)))
+
+
 def test_others_are_drawn_and_named():
     figure = chart(record(healthy(4, n=40)), others=[("flat", record(flat(4, n=40)))])
     assert "flat" in words(figure)

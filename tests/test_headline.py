@@ -79,6 +79,22 @@ def test_verdict_in_plain_words(one, tone, title):
     assert (said.tone, said.title) == (tone, title)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "change", "tone", "title"),
+    [
+        (-0.4, -0.1, RISE, "neutral", "Better for people than at the start, still below chance"),
+        (-0.1, 0.1, RISE, "good", "Better for people than at the start, not clear of chance"),
+        (-0.4, -0.1, NEAR, "neutral", "No worse than at the start, but below chance"),
+        (-0.1, 0.1, NEAR, "neutral", "No worse than at the start, but not clear of chance"),
+    ],
+)
+def test_a_model_that_ranks_against_people_is_not_called_good(low, high, change, tone, title):
+    one = record([change])
+    one.evaluations[-1]["metrics"] |= {"hre/ci_low": low, "hre/ci_high": high}
+    said = headline(one)
+    assert (said.tone, said.title) == (tone, title)
+
+
 def test_looks_in_a_row_are_those_of_the_config():
     assert headline(record([FALL, FALL], config={"consecutive": 3})).tone == "watch"
     assert headline(record([FALL, FALL], config={"consecutive": 2, "min_delta": 0.05})).tone == "watch"

@@ -33,6 +33,14 @@ def test_a_far_ceiling_stands_above_a_marked_break_and_a_near_one_in_place():
     assert 'class="ceiling"' not in run_figure(record(healthy(4, n=40, ceiling=None)))
 
 
+def test_a_humans_own_score_is_a_line_when_it_is_near():
+    lines = healthy(4, n=40)
+    lines[0]["human_hre"] = 0.4
+    assert 'class="human"' in run_figure(record(lines))
+    lines[0]["human_hre"] = None
+    assert 'class="human"' not in run_figure(record(lines))
+
+
 def test_a_broken_axis_leaves_the_curve_below_the_break():
     figure = run_figure(record(healthy(4, n=200, ceiling=0.9)))
     band = re.search(r'<path class="band" d="([^"]+)"', figure)[1]

@@ -20,8 +20,10 @@ from hre_callback.story import (
     mismatch_values,
     n_questions,
     number,
+    paired_band,
     proxy,
     proxy_values,
+    run_title,
     short,
     start_index,
     steps,
@@ -165,6 +167,28 @@ def test_comparable_needs_the_same_questions_and_scoring():
     assert comparable(one, record(identity={"prompt": "paper"}))
     assert not comparable(one, record(identity={"prompt": "chat"}))
     assert not comparable(one, record(identity={"prompt": "paper"}, fingerprint="other"))
+
+
+@pytest.mark.parametrize(
+    ("model", "title"),
+    [
+        ("org/model", "org/model"),
+        ("/home/me/models/mine", "mine"),
+        ("./out/ckpt", "ckpt"),
+        ("C:\\models\\mine", "mine"),
+    ]
+    + [(None, "hre"), ("plain", "plain")],
+)
+def test_title_names_the_model_not_its_place(model, title):
+    assert run_title({"name": "hre", "model": model}) == title
+
+
+def test_the_paired_band_opens_at_the_start():
+    one = record([0.2, 0.25])
+    one.evaluations[1]["metrics"] |= {"hre/delta_start_low": 0.01, "hre/delta_start_high": 0.09}
+    low, high = paired_band(one)
+    assert (low, high) == ([0.2, pytest.approx(0.21)], [0.2, pytest.approx(0.29)])
+    assert all(map(math.isnan, paired_band(record([0.2], first=10))[0]))
 
 
 def test_ceiling_and_n():
