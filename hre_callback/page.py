@@ -66,7 +66,7 @@ article h4 { margin:0 0 .3rem; font-size:1rem; line-height:1.35 } article p { ma
 blockquote { margin:.3rem 0; padding-left:.7rem; border-left:2px solid var(--axis); font-size:.92rem } .dumb { padding:0 .4rem; margin:.5rem 0 .2rem }
 details { margin:.8rem 0 } summary { cursor:pointer; font-weight:600 } summary:focus-visible { outline:2px solid var(--people) }
 dl { display:grid; grid-template-columns:max-content 1fr; gap:.2rem 1rem; font-size:.88rem; overflow-wrap:anywhere } dt { color:var(--soft) } dd { margin:0 }
-@media (max-width:36rem) { .plot { padding:0 5.2rem 0 2.5rem } .panel-title { margin:.5rem -5.2rem 0 -2.5rem } .wide { display:none }
+@media (max-width:36rem) { .plot { padding:0 5.6rem 0 2.5rem } .panel-title { margin:.5rem -5.6rem 0 -2.5rem } .wide { display:none }
   .thermometer { padding:0 1.6rem } dl { grid-template-columns:1fr; gap:0 } dd { margin-bottom:.5rem } th, td { padding-right:.45rem } }
 @media print { body { background:#fff } article { break-inside:avoid } }
 """
