@@ -229,6 +229,7 @@ def browse(path, profile, *flags):
     log = profile / "net.json"
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
     command += ["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"]
+    command += ["--host-resolver-rules=MAP * ~NOTFOUND"]  # an attempt is logged, and leaves the machine never
     command += [
         f"--user-data-dir={profile / 'profile'}",
         f"--log-net-log={log}",
