@@ -186,7 +186,8 @@ class HumanRankEvalCallback(TrainerCallback):
             if self.config.on_error == "raise":
                 raise
             self.monitor.skip(step, str(error))
-            logger.warning(f"HRE at step {step} was skipped, training goes on: {error}")
+            if state.is_world_process_zero:
+                logger.warning(f"HRE at step {step} was skipped, training goes on: {error}")
             return
         self._stopwatch.add(time.perf_counter() - began)
         outcome = self.monitor.add(

@@ -45,8 +45,9 @@ class ForwardError(RuntimeError):
 def no_trace(model: torch.nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards everything is as it was found, also after an exception.
 
-    Restored: the training flag of every submodule one by one (frozen parts may differ from the rest), and the
-    random state of Python, NumPy, torch and the current accelerator.
+    Restored: the training flag of every submodule one by one (frozen parts may differ from the rest), the random
+    state of Python, NumPy, torch and the current accelerator, and the parameters that FSDP2 leaves gathered after
+    a forward without gradients.
     """
     flags = [(module, module.training) for module in model.modules()]
     python_state, numpy_state = random.getstate(), np.random.get_state()
@@ -60,6 +61,8 @@ def no_trace(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for module, flag in flags:
             module.training = flag
+            if reshard := getattr(module, "reshard", None):
+                reshard()
         random.setstate(python_state)
         np.random.set_state(numpy_state)
 
@@ -107,7 +110,8 @@ class Scorer:
 
     def idle(self) -> None:
         """The cheapest forward there is, for a rank that has nothing to score while others do."""
-        self._call(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.device), use_cache=False)
+        token = torch.zeros(1, 1, dtype=torch.long, device=self.device)
+        self._call(input_ids=token, attention_mask=torch.ones_like(token), use_cache=False)
 
     def _rows(self, batch: Batch) -> torch.Tensor:
         keep = batch.keep.to(self.device)
