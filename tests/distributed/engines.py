@@ -82,7 +82,8 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def local_size(model: Any) -> int:
-    return sum(local(p.detach()).numel() if not hasattr(p, "ds_id") else p.numel() for p in model.parameters())
+    """Parameters that this rank holds in memory now (under ZeRO-3 a part beside each parameter, which is empty)."""
+    return sum(local(p).numel() + (p.numel() if hasattr(p, "ds_id") else 0) for p in model.parameters())
 
 
 def full_weights(engine: str, model: Any) -> dict[str, torch.Tensor]:
@@ -107,15 +108,15 @@ def clean(name: str) -> str:
     return name.replace("_fsdp_wrapped_module.", "").replace("_checkpoint_wrapped_module.", "")
 
 
-def digest(trainer: Any) -> str:
-    """Of this rank's parameters and optimizer state, every bit."""
+def digest(engine: str, trainer: Any) -> str:
+    """Of the gathered weights and of this rank's optimizer state, every bit. Collective."""
     hashed = hashlib.sha256()
-    for parameter in trainer.model.parameters():
-        hashed.update(local(parameter.detach()).contiguous().cpu().numpy().tobytes())
-    for state in optimizer_states(trainer):
+    for tensor in full_weights(engine, trainer.model).values():
+        hashed.update(tensor.contiguous().numpy().tobytes())
+    # DeepSpeed pads its partitions with whatever was in memory, so for ZeRO the weights must do
+    for state in [] if engine.startswith("zero") else optimizer_states(trainer):
         for _, value in sorted(state.items()):
-            tensor = local(torch.as_tensor(value).detach())
-            hashed.update(tensor.contiguous().cpu().numpy().tobytes())
+            hashed.update(local(torch.as_tensor(value)).detach().contiguous().numpy().tobytes())
     return hashed.hexdigest()
 
 

@@ -6,6 +6,7 @@ returns is for `tests/test_distributed.py` to judge.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import math
 import os
@@ -118,7 +119,7 @@ def training(engine: str, out: Path) -> dict[str, Any]:
         "engine": type(trainer.model_wrapped).__name__,
         "whole": sum(p.numel() for p in weights.values()),
         "here": local_size(trainer.model),
-        "digests": [digest(plain), digest(trainer)],
+        "digests": [digest(engine, plain), digest(engine, trainer)],
         "logs": [logs(plain), logs(trainer)],
         "ours": ours(trainer),
         "scores": {
@@ -133,7 +134,7 @@ def failures(engine: str, out: Path) -> dict[str, Any]:
     return {
         "step": trainer.state.global_step,
         "budget": callback.evaluator.budget,
-        "digest": digest(trainer),
+        "digest": digest(engine, trainer),
         "ours": ours(trainer),
     }
 
@@ -159,7 +160,7 @@ def failures_outside(engine: str, out: Path) -> dict[str, Any]:
     return {
         "step": trainer.state.global_step,
         "budget": callback.evaluator.budget,
-        "digest": digest(trainer),
+        "digest": digest(engine, trainer),
         "ours": ours(trainer),
     }
 
@@ -238,7 +239,7 @@ def stopping(engine: str, out: Path) -> dict[str, Any]:
         HumanRankEvaluator.evaluate = lambda self, m, p=None, s=scores: result_with(next(s), self)
         config = HREConfig(eval_steps=1, stop_rule="patience", patience=2, save_best=True)
         settings = {"save_strategy": "steps", "save_steps": 100, "save_total_limit": 9}
-        trainer, _ = watched(engine, out / f"falls_on_{falls_on}", config=config, **settings)
+        trainer, _ = watched(engine, out / f"{falls_on}", config=config, **settings)
         found[falls_on] = {
             "step": trainer.state.global_step,
             "ours": ours(trainer),
@@ -331,6 +332,7 @@ def resumed(engine: str, out: Path) -> dict[str, Any]:
 
 
 def main(out: Path, engine: str, *scenarios: str) -> None:
+    faulthandler.dump_traceback_later(100)  # where it hangs, if it does
     # Made before the Trainer makes it, which keeps it: a hang fails the test well before its time limit.
     dist.init_process_group("gloo", timeout=timedelta(seconds=60))
     if engine.startswith("zero"):
