@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from .callback import HumanRankEvalCallback
     from .config import HREArguments, HREConfig
     from .correlation import HREResult
-    from .evaluator import EvaluationError, HumanRankEvaluator
+    from .evaluator import HumanRankEvaluator
+    from .loglikelihood import EvaluationError
     from .questions import Answer, Question, fingerprint, load_questions
     from .record import read_record
     from .report import write_report
@@ -32,7 +33,7 @@ __all__ = [
 ]
 _HOME = {
     "Answer": "questions",
-    "EvaluationError": "evaluator",
+    "EvaluationError": "loglikelihood",
     "HREArguments": "config",
     "HREConfig": "config",
     "HREResult": "correlation",

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import ClassVar
 
 import torch
 
@@ -64,6 +65,8 @@ class Batch:
             (0 = the context); the 4-D mask follows from it, see `packed_mask`.
     """
 
+    forwards: ClassVar[int] = 1
+
     keys: tuple[Key, ...]
     input_ids: torch.Tensor
     keep: torch.Tensor
@@ -87,6 +90,8 @@ class CachedBatch:
         targets: rows below `groups` are context logits.
     """
 
+    forwards: ClassVar[int] = 2
+
     keys: tuple[Key, ...]
     context_ids: torch.Tensor
     context_mask: torch.Tensor
@@ -108,14 +113,19 @@ def group_by_context(answers: Sequence[EncodedAnswer]) -> list[Group]:
     return sorted(groups, key=lambda g: (-g.tokens, g.keys))
 
 
-def plan_padded(groups: Sequence[Group], budget: int) -> list[Batch]:
-    """Rows of one answer each, longest first, as many to a batch as fit `budget` tokens with padding."""
+def one_by_one(groups: Sequence[Group]) -> list[Group]:
+    """Every answer as a group of its own, longest first."""
     rows = [
         Group((key,), group.context, (continuation,))
         for group in groups
         for key, continuation in zip(group.keys, group.continuations, strict=True)
     ]
-    rows.sort(key=lambda g: (-g.tokens, g.keys))
+    return sorted(rows, key=lambda g: (-g.tokens, g.keys))
+
+
+def plan_padded(groups: Sequence[Group], budget: int) -> list[Batch]:
+    """Rows of one answer each, longest first, as many to a batch as fit `budget` tokens with padding."""
+    rows = one_by_one(groups)
     batches, start = [], 0
     while start < len(rows):
         size = max(1, budget // rows[start].tokens)

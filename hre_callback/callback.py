@@ -21,7 +21,8 @@ from transformers.utils import logging
 from . import distributed
 from .config import HREConfig
 from .encoding import trained_on_chat
-from .evaluator import EvaluationError, HumanRankEvaluator
+from .evaluator import HumanRankEvaluator
+from .loglikelihood import EvaluationError
 from .monitor import Monitor, Outcome
 from .questions import Question
 from .schedule import Stopwatch, due, planned_looks
@@ -185,7 +186,8 @@ class HumanRankEvalCallback(TrainerCallback):
             if self.config.on_error == "raise":
                 raise
             self.monitor.skip(step, str(error))
-            logger.warning(f"HRE at step {step} was skipped, training goes on: {error}")
+            if state.is_world_process_zero:
+                logger.warning(f"HRE at step {step} was skipped, training goes on: {error}")
             return
         self._stopwatch.add(time.perf_counter() - began)
         outcome = self.monitor.add(
@@ -212,9 +214,9 @@ class HumanRankEvalCallback(TrainerCallback):
             _say(outcome.line)
 
     def _act(self, state: TrainerState, control: TrainerControl, outcome: Outcome) -> None:
-        """Stop or save as the outcome says; the decision is rank 0's, so that all ranks take the same."""
+        """Stop or save as the outcome says; it is rank 0's, so that all ranks do the same."""
         assert self.monitor is not None
-        stop, save = distributed.decide_once((outcome.stop, outcome.save))
+        stop, save = outcome.stop, outcome.save
         if save and not control.should_save:
             control.should_save = True
             self.monitor.note("save", state.global_step, reason=save)
@@ -241,7 +243,11 @@ class HumanRankEvalCallback(TrainerCallback):
                 "HumanRankEvalCallback needs the Trainer's tokenizer: pass processing_class= to the Trainer"
             )
         evaluator = HumanRankEvaluator(self.questions, kwargs["processing_class"], self.config)
-        evaluator.prepare(kwargs["model"])
+        try:
+            evaluator.prepare(kwargs["model"])
+        except EvaluationError:  # the first evaluation tries again, and is recorded when it fails too
+            if self.config.on_error == "raise":
+                raise
         return evaluator
 
     def _warn_about_prompt(self, kwargs: dict[str, Any]) -> None:

@@ -1,15 +1,16 @@
-"""One evaluation on many processes: shares of the work, equal numbers of forwards, keyed gather, one decision.
+"""One evaluation on many processes: shares of the work, failures that all ranks hear of, one decision for all.
 
 Nothing here is needed with one process, and everything works with it: the functions then return at once.
-Only `torch.distributed`'s default group is used, which DDP, FSDP and DeepSpeed all set up.
+Only `torch.distributed`'s default group is used, which DDP, FSDP and DeepSpeed all set up, on one node or many.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import torch
 import torch.distributed as dist
 
 from .batches import Group
@@ -45,6 +46,27 @@ def decide_once(value: T) -> T:
     return box[0]  # type: ignore[no-any-return]
 
 
+def together(work: Callable[[], T]) -> T:
+    """What `work` gives on this rank, unless it fails on any: then all ranks raise. Collective."""
+    value, error = _attempt(work)
+    errors = gather(describe(error))
+    _raise_alike(error, [f"rank {r}: {text}" for r, text in enumerate(errors) if text])
+    return value  # type: ignore[return-value]
+
+
+def from_main(work: Callable[[], T]) -> T:
+    """What `work` gives on rank 0, on all ranks; when it fails there, all ranks raise. Collective."""
+    value, error = _attempt(work) if rank() == 0 else (None, None)
+    value, text = decide_once((value, describe(error)))
+    _raise_alike(error, [f"rank 0: {text}"] if text else [])
+    return value  # type: ignore[return-value]
+
+
+def describe(error: Exception | None) -> str | None:
+    """An error as text: exceptions themselves do not always survive the way to another process."""
+    return None if error is None else f"{type(error).__name__}: {error}"
+
+
 def share(groups: Sequence[Group], index: int, shares: int) -> list[Group]:
     """This process's groups, balanced by tokens: longest first, each to the share with the least work so far.
 
@@ -59,3 +81,37 @@ def share(groups: Sequence[Group], index: int, shares: int) -> list[Group]:
         if i == index:
             mine.append(group)
     return mine
+
+
+def my_share(groups: Sequence[Group]) -> list[Group]:
+    """See `share`."""
+    return share(groups, rank(), world_size())
+
+
+def meets_in_forward(model: torch.nn.Module) -> bool:
+    """Whether ranks wait for each other inside a forward: FSDP, ZeRO-3, tensor parallelism, a DDP wrapper."""
+    if world_size() == 1:
+        return False
+    from torch.distributed.fsdp import FullyShardedDataParallel
+    from torch.nn.parallel import DistributedDataParallel
+
+    wrappers = (FullyShardedDataParallel, DistributedDataParallel)
+    return any(isinstance(module, wrappers) for module in model.modules()) or any(
+        hasattr(parameter, "device_mesh") or hasattr(parameter, "ds_id")  # a DTensor; a parameter of ZeRO-3
+        for parameter in model.parameters()
+    )
+
+
+def _attempt(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    try:
+        return work(), None
+    except Exception as error:  # told to all ranks, then raised on all
+        return None, error
+
+
+def _raise_alike(own: Exception | None, errors: Sequence[str]) -> None:
+    """Raise this rank's own error, for its traceback, else one that tells of the others'."""
+    if own is not None:
+        raise own
+    if errors:
+        raise RuntimeError("; ".join(errors))

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from . import distributed
-from .batches import Batch, CachedBatch, Group, group_by_context
+from .batches import Batch, CachedBatch, Group, group_by_context, one_by_one
 from .config import HREConfig
 from .correlation import HREResult, correlate
 from .encoding import Encoding, Key, encode
 from .layout import LayoutChoice, choose_layout, context_length, default_budget, plan
-from .loglikelihood import Scorer, no_trace
+from .loglikelihood import EvaluationError, Progress, score_together
 from .questions import Question, fingerprint
 
-Progress = Callable[[int, int], None]  # (batches done, batches in all)
-
-
-class EvaluationError(RuntimeError):
-    """An evaluation that failed on some rank, raised alike on all of them; the message names rank and cause."""
+T = TypeVar("T")
 
 
 class HumanRankEvaluator:
@@ -60,23 +56,23 @@ class HumanRankEvaluator:
     def prepare(self, model: torch.nn.Module) -> None:
         """Tokenise, choose the layout and plan the batches: once per run, the first `evaluate` does it by itself.
 
-        Collective when training is distributed.
+        Collective when training is distributed: all ranks come to the same layout and the same token budget.
+
+        Raises:
+            ValueError: the questions, or a layout asked for by name, do not fit the model; the ranks differ.
+            EvaluationError: the model failed on the probe of the layouts; may be tried again.
         """
-        max_length = self.config.max_length or context_length(model, self.tokenizer)
-        self._encoding = encode(
-            self.questions,
-            self.tokenizer,
-            prompt=self.config.prompt,
-            normalization=self.config.normalization,
-            max_length=max_length,
-        )
-        if not self._encoding.answers:
-            raise ValueError(f"every question is longer than the {max_length} tokens that the model can read")
+        self._encoding = distributed.together(lambda: self._encode(model))
         groups = group_by_context(self._encoding.answers)
-        self.budget = self.config.token_budget or default_budget(model)
-        self.layout = choose_layout(model, groups, self.config.layout, self.budget)
-        self._shortest = groups[-1]  # the least work there is, for ranks that have run out of their own
-        self._groups = distributed.share(groups, distributed.rank(), distributed.world_size())
+        if len(set(distributed.gather((self.fingerprint, sum(group.tokens for group in groups))))) > 1:
+            raise ValueError("the ranks have different questions or tokenizers: load the same on all of them")
+        self.budget = min(distributed.gather(self.config.token_budget or default_budget(model)))
+        self.layout = self._within_memory(
+            lambda: choose_layout(model, groups, self.config.layout, self.budget)
+        )
+        if self.layout.layout == "padded":  # nothing is shared within a question, so ranks may share it out
+            groups = one_by_one(groups)
+        self._groups = distributed.my_share(groups)
         self._plan()
 
     def evaluate(self, model: torch.nn.Module, progress: Progress | None = None) -> HREResult:
@@ -86,54 +82,47 @@ class HumanRankEvaluator:
 
         Args:
             model: called as given (wrapped for FSDP and ZeRO, plain for DDP), never unwrapped.
-            progress: called after every batch with (done, total).
+            progress: called after every batch with (forwards done, forwards in all).
 
         Raises:
             EvaluationError: scoring failed on a rank; raised on all of them.
+            ForwardError: it failed inside a forward of a sharded model, where no rank can go on.
         """
         if self.layout is None:
             self.prepare(model)
-        while True:
-            scored, errors = self._score_share(model, progress)
-            if not errors:
-                return self._result(scored)
-            if not all(message.startswith("out of memory") for message in errors.values()) or self.budget < 2:
-                raise EvaluationError("; ".join(f"rank {r}: {message}" for r, message in errors.items()))
-            self.budget //= 2
-            self._plan()
+        return self._result(self._within_memory(lambda: score_together(model, self._batches, progress)))
+
+    def _encode(self, model: torch.nn.Module) -> Encoding:
+        max_length = self.config.max_length or context_length(model, self.tokenizer)
+        encoding = encode(
+            self.questions,
+            self.tokenizer,
+            prompt=self.config.prompt,
+            normalization=self.config.normalization,
+            max_length=max_length,
+        )
+        if not encoding.answers:
+            raise ValueError(f"every question is longer than the {max_length} tokens that the model can read")
+        return encoding
 
     def _plan(self) -> None:
-        assert self.layout is not None
-        self._batches = plan(self._groups, self.layout.layout, self.budget)
+        if self.layout is not None:
+            self._batches = plan(self._groups, self.layout.layout, self.budget)
 
-    def _score_share(
-        self, model: torch.nn.Module, progress: Progress | None
-    ) -> tuple[dict[Key, float], dict[int, str]]:
-        """All ranks' log-likelihoods, and the errors by rank: every rank gets the same two."""
-        mine: dict[Key, float] = {}
-        error: str | None = None
-        forwards = max(distributed.gather(len(self._batches)))
-        with no_trace(model):
+    def _within_memory(self, work: Callable[[], T]) -> T:
+        """`work`, again with half the token budget whenever it was too much for a rank."""
+        while True:
             try:
-                scorer = Scorer(model)
-                for index in range(forwards):
-                    if index < len(self._batches):
-                        mine.update(scorer.score(self._batches[index]))
-                    else:  # sharded models need the same number of forwards on every rank
-                        scorer.score(self._spare())
-                    if progress is not None:
-                        progress(index + 1, forwards)
-            except torch.OutOfMemoryError as e:
-                error = f"out of memory with {self.budget} tokens a batch: {e}"
-            except Exception as e:  # recorded, gathered and raised again on every rank by `evaluate`
-                error = f"{type(e).__name__}: {e}"
-        gathered = distributed.gather((mine, error))
-        scored = {key: value for share, _ in gathered for key, value in share.items()}
-        return scored, {r: e for r, (_, e) in enumerate(gathered) if e is not None}
-
-    def _spare(self) -> Batch | CachedBatch:
-        assert self.layout is not None
-        return plan([self._shortest], self.layout.layout, self.budget)[0]
+                return work()
+            except EvaluationError as error:
+                if not error.out_of_memory:
+                    raise
+                if self.budget < 2:
+                    raise EvaluationError(
+                        f"out of memory with {self.budget} tokens a batch: {error}"
+                    ) from error
+            self.budget //= 2
+            self._plan()
 
     def _result(self, scored: dict[Key, float]) -> HREResult:
         """Lay the keyed log-likelihoods out in the order of the questions; every answer must be there once."""

@@ -10,8 +10,9 @@ import torch
 
 from .batches import Batch, CachedBatch, Group, plan_cached, plan_packed, plan_padded
 from .config import Layout
+from .distributed import my_share
 from .encoding import Key
-from .loglikelihood import Scorer, forward_parameters, no_trace
+from .loglikelihood import EvaluationError, forward_parameters, score_together
 
 _PLANNERS: dict[Layout, Callable[[Sequence[Group], int], Sequence[Batch | CachedBatch]]] = {
     "padded": plan_padded,
@@ -56,27 +57,27 @@ def choose_layout(
 ) -> LayoutChoice:
     """The fastest layout that agrees with `padded` on the longest and on the shortest group.
 
-    A layout asked for by name is verified the same way and refused with an error instead of a fallback.
+    A layout asked for by name is verified the same way and refused with an error instead of a fallback. Ranks
+    share the probe and all see all of its numbers, and its failures, so that they choose alike. Collective.
 
     Raises:
         ValueError: the layout asked for by name does not fit the model.
+        EvaluationError: out of memory, or `padded` itself failed.
     """
     if wanted == "padded":
         return LayoutChoice("padded", 0.0)
-    probe = [groups[0], groups[-1]] if len(groups) > 1 else [groups[0]]
-    reference = _score(model, plan_padded(probe, budget))
+    probe = my_share([groups[0], groups[-1]] if len(groups) > 1 else [groups[0]])
+    reference = score_together(model, plan(probe, "padded", budget))
     refused: list[str] = []
     for layout in _offered(model, groups) if wanted == "auto" else [wanted]:
         try:
-            scored = _score(model, plan(probe, layout, budget))
-            difference = max(abs(scored[key] - reference[key]) for key in reference)
-        except torch.OutOfMemoryError:
-            raise
-        except (
-            Exception
-        ) as error:  # an architecture that cannot do it says so in its own words; kept in `refused`
-            refused.append(f"{layout}: {type(error).__name__}: {error}")
+            scored = score_together(model, plan(probe, layout, budget))
+        except EvaluationError as error:
+            if error.out_of_memory:
+                raise
+            refused.append(f"{layout}: {error}")  # an architecture that cannot do it, in its own words
             continue
+        difference = max(abs(scored[key] - reference[key]) for key in reference)
         if difference <= _tolerance(model, reference):
             return LayoutChoice(layout, difference, tuple(refused))
         refused.append(f"{layout}: differs from padded by {difference:.3g} nats on the probe")
@@ -103,12 +104,6 @@ def _offered(model: torch.nn.Module, groups: Sequence[Group]) -> list[Layout]:
     if "past_key_values" in accepts:
         offered.append("cached")
     return offered
-
-
-def _score(model: torch.nn.Module, batches: Sequence[Batch | CachedBatch]) -> dict[Key, float]:
-    with no_trace(model):
-        scorer = Scorer(model)
-        return {key: value for batch in batches for key, value in scorer.score(batch).items()}
 
 
 def _tolerance(model: torch.nn.Module, reference: dict[Key, float]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import transformers.modeling_utils
 
+from . import distributed
 from .batches import Batch, CachedBatch, Targets, packed_mask
 from .encoding import Key
 
@@ -21,13 +22,32 @@ _CHUNK = (
     1 << 22
 )  # logits upcast to float32 at a time (16 MiB), so that no second full-vocabulary tensor exists
 
+Progress = Callable[[int, int], None]  # (forwards done, forwards in all)
+
+
+class EvaluationError(RuntimeError):
+    """An evaluation that failed on some rank, raised alike on all of them; the message names rank and cause.
+
+    Attributes:
+        out_of_memory: whether smaller batches may help.
+    """
+
+    def __init__(self, message: str, *, out_of_memory: bool = False) -> None:
+        super().__init__(message)
+        self.out_of_memory = out_of_memory
+
+
+class ForwardError(RuntimeError):
+    """A forward of a sharded model that failed on this rank: the others wait inside theirs, and no one can go on."""
+
 
 @contextmanager
 def no_trace(model: torch.nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards everything is as it was found, also after an exception.
 
-    Restored: the training flag of every submodule one by one (frozen parts may differ from the rest), and the
-    random state of Python, NumPy, torch and the current accelerator.
+    Restored: the training flag of every submodule one by one (frozen parts may differ from the rest), the random
+    state of Python, NumPy, torch and the current accelerator, and the parameters that FSDP2 leaves gathered after
+    a forward without gradients.
     """
     flags = [(module, module.training) for module in model.modules()]
     python_state, numpy_state = random.getstate(), np.random.get_state()
@@ -41,6 +61,8 @@ def no_trace(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for module, flag in flags:
             module.training = flag
+            if reshard := getattr(module, "reshard", None):
+                reshard()
         random.setstate(python_state)
         np.random.set_state(numpy_state)
 
@@ -78,11 +100,18 @@ class Scorer:
         self.device = parameter.device
         self.mask_dtype = parameter.dtype if parameter.dtype.is_floating_point else torch.float32
         self.accepts = forward_parameters(model)
+        self.forwards = 0
+        self._meets = distributed.meets_in_forward(model)
 
     def score(self, batch: Batch | CachedBatch) -> dict[Key, float]:
         """Log-likelihood of every answer of the batch: nats, summed over its continuation, at temperature 1."""
         totals = self._cached(batch) if isinstance(batch, CachedBatch) else self._rows(batch)
         return dict(zip(batch.keys, totals.tolist(), strict=True))
+
+    def idle(self) -> None:
+        """The cheapest forward there is, for a rank that has nothing to score while others do."""
+        token = torch.zeros(1, 1, dtype=torch.long, device=self.device)
+        self._call(input_ids=token, attention_mask=torch.ones_like(token), use_cache=False)
 
     def _rows(self, batch: Batch) -> torch.Tensor:
         keep = batch.keep.to(self.device)
@@ -146,7 +175,18 @@ class Scorer:
             inputs.pop("use_cache", None)
         if "output_router_logits" in self.accepts:  # the auxiliary loss of MoE training cannot read our masks
             inputs["output_router_logits"] = False
-        return self.model(**inputs)
+        self.forwards += 1  # a forward that fails has been made too
+        try:
+            return self.model(**inputs)
+        except Exception as error:
+            if not self._meets:
+                raise
+            raise ForwardError(
+                f"rank {distributed.rank()}: {type(error).__name__} inside a forward of a model whose parameters are "
+                "spread over the ranks (FSDP, ZeRO-3). The other ranks wait for this one inside that forward, so the "
+                "run ends here instead of hanging. Out of memory: set a smaller HREConfig.token_budget. A layout that "
+                f"the model cannot do: HREConfig(layout='padded'). The error: {error}"
+            ) from error
 
 
 def _sum_by_answer(logits: torch.Tensor, targets: Targets, answers: int) -> torch.Tensor:
@@ -158,6 +198,63 @@ def _sum_by_answer(logits: torch.Tensor, targets: Targets, answers: int) -> torc
     logprobs = logits[rows, ids].float() - normalizers[rows]
     totals = torch.zeros(answers, dtype=torch.float64, device=device)
     return totals.index_add_(0, owners, logprobs.double())
+
+
+def score_together(
+    model: torch.nn.Module, batches: Sequence[Batch | CachedBatch], progress: Progress | None = None
+) -> dict[Key, float]:
+    """Score this rank's batches; every rank gets the log-likelihoods of all. Leaves no trace. Collective.
+
+    All ranks make the same number of forwards, whatever their shares and whatever fails, because sharded models
+    exchange parameters inside each: who has nothing left to score makes the cheapest one there is.
+
+    Args:
+        progress: called after every batch with (forwards done, forwards in all).
+
+    Raises:
+        EvaluationError: on every rank, when scoring failed on any.
+        ForwardError: on this rank alone, at once, when it failed where nobody can go on.
+    """
+    forwards = max(distributed.gather(sum(batch.forwards for batch in batches)))
+    mine: dict[Key, float] = {}
+    error: Exception | None = None
+    with no_trace(model):
+        scorer = Scorer(model)
+        try:
+            for batch in batches:
+                mine.update(scorer.score(batch))
+                if progress is not None:
+                    progress(scorer.forwards, forwards)
+        except ForwardError:
+            raise
+        except Exception as e:  # told to every rank, and raised on every rank, below
+            error = e.with_traceback(None)  # whose frames hold the tensors that filled the memory
+        idle_error = _idle(scorer, forwards)
+    error = error or idle_error
+    gathered = distributed.gather(
+        (mine, distributed.describe(error), isinstance(error, torch.OutOfMemoryError))
+    )
+    if errors := {r: (text, memory) for r, (_, text, memory) in enumerate(gathered) if text is not None}:
+        raise EvaluationError(
+            "; ".join(f"rank {r}: {text}" for r, (text, _) in errors.items()),
+            out_of_memory=all(memory for _, memory in errors.values()),
+        )
+    scored = {key: value for share, _, _ in gathered for key, value in share.items()}
+    if (twice := sum(len(share) for share, _, _ in gathered) - len(scored)) > 0:
+        raise EvaluationError(f"{twice} answers were scored by two ranks")
+    return scored
+
+
+def _idle(scorer: Scorer, forwards: int) -> Exception | None:
+    """Make the forwards that are missing. One process has none to make, whatever failed."""
+    try:
+        while distributed.world_size() > 1 and scorer.forwards < forwards:
+            scorer.idle()
+    except ForwardError:
+        raise
+    except Exception as error:
+        return error
+    return None
 
 
 def score_batches(model: torch.nn.Module, batches: Iterable[Batch | CachedBatch]) -> dict[Key, float]:

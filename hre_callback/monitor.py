@@ -6,11 +6,12 @@ and a report made later all come to the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ from .significance import bootstrap_interval, cross_fit_best, drop_from_start, p
 from .stopping import Decision, decide
 from .tracking import flatten
 
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
 _VERSIONS = ("hre-callback", "torch", "transformers", "trl", "accelerate", "peft", "wandb")
 
 
@@ -53,6 +56,9 @@ class Outcome:
 class Monitor:
     """Joins evaluations of one run on one question set.
 
+    Rank 0 works everything out and writes; the others take over its lines and its outcomes, so that clocks,
+    disks and rounding can never part the ranks.
+
     Args:
         path: of the record.
         planned_looks: evaluations after the baseline, `None` when unknown.
@@ -77,7 +83,7 @@ class Monitor:
         """Open the record, or take up the one of the run that is resumed. Collective.
 
         Raises:
-            ValueError: on every rank, when the old record does not belong to this run.
+            ValueError: the old record does not belong to this run (rank 0; the other ranks: RuntimeError).
         """
         run = {
             "name": self.config.name,
@@ -90,16 +96,25 @@ class Monitor:
             "human_hre": self._human,
             "questions": describe_questions(self.questions),
         }
-        error = None
-        try:
-            self._record.start(run, identity=self.config.identity(), resume_step=resume_step)
-        except (ValueError, OSError) as e:
-            error = e
-        lines, error = distributed.decide_once((self._record.lines, error))
-        if error is not None:
-            raise error
+        identity = self.config.identity()
+        self._on_main(lambda: self._record.start(run, identity=identity, resume_step=resume_step))
+
+    def _on_main(self, work: Callable[[], T]) -> T:
+        """What rank 0 makes of `work`; the other ranks take over the lines that it added. Collective."""
+        known = len(self._record.lines)
+        value, lines = distributed.from_main(lambda: (work(), self._record.lines[known:]))
         if not self._record.writer:
-            self._record.adopt(lines)
+            self._record.adopt([*self._record.lines, *lines])
+        return value
+
+    def _append(self, kind: str, step: int, **fields: Any) -> None:
+        """Add a line on rank 0. A disk that refuses does not end a run that skips errors."""
+        try:
+            self._record.append(kind, step, **fields)
+        except OSError as error:
+            if self.config.on_error == "raise":
+                raise
+            logger.warning("HRE could not write its record, the line waits for the next one: %s", error)
 
     @property
     def record(self) -> Record:
@@ -130,13 +145,13 @@ class Monitor:
         return float(self.looks[-1]["metrics"][f"{self.config.name}/score"])
 
     def skip(self, step: int, reason: str) -> None:
-        """Record an evaluation that failed."""
+        """Record an evaluation that failed. Collective."""
         self._skipped.add(step)
         self.note("skipped", step, reason=reason)
 
     def note(self, kind: str, step: int, **fields: Any) -> None:
-        """Record an event."""
-        self._record.append(kind, step, **fields)
+        """Record an event. Collective."""
+        self._on_main(lambda: self._append(kind, step, **fields))
 
     def add(
         self,
@@ -148,12 +163,23 @@ class Monitor:
         seconds: float,
         overhead: float,
     ) -> Outcome:
-        """Join a result to the run.
+        """Join a result to the run. Collective: the outcome, clock times too, is rank 0's on all ranks.
 
         Args:
             log_history: the Trainer's; the training signals since the last evaluation are read from it.
             seconds, overhead: what this evaluation took, and the share of wall time of all so far.
         """
+        return self._on_main(lambda: self._join(step, result, epoch, log_history, seconds, overhead))
+
+    def _join(
+        self,
+        step: int,
+        result: HREResult,
+        epoch: float | None,
+        log_history: Sequence[Mapping[str, Any]],
+        seconds: float,
+        overhead: float,
+    ) -> Outcome:
         name = self.config.name
         since = self.looks[-1]["step"] if self.looks else -1
         proxies = proxies_since(log_history, since, step)
@@ -164,7 +190,7 @@ class Monitor:
         row |= {f"{name}/seconds": seconds, f"{name}/overhead": overhead}
         decision = self._decide(steps, values)
         best = max((s for s in map(self._score_of, self.looks) if s is not None), default=float("inf"))
-        self._record.append(
+        self._append(
             "evaluation",
             step,
             epoch=epoch,

@@ -104,6 +104,7 @@ class RunRecord:
         self.path = Path(path)
         self.writer = writer
         self.lines: list[Line] = []
+        self._unwritten: list[Line] = []  # what the disk has refused so far
 
     @property
     def record(self) -> Record:
@@ -149,7 +150,8 @@ class RunRecord:
 
         Raises:
             ValueError: an evaluation whose step does not come after that of the last one.
-            OSError: the disk refused (full); the file is left as it was before, the line stays in memory.
+            OSError: the disk refused (full); the file is left as it was before, the line stays in memory and
+                is written with the next one.
         """
         evaluated = [line["step"] for line in self.lines if line["kind"] == "evaluation"]
         if kind == "evaluation" and evaluated and step <= evaluated[-1]:
@@ -159,7 +161,9 @@ class RunRecord:
         line: Line = plain({"kind": kind, "step": step, "time": _now(), **fields})
         self.lines.append(line)
         if self.writer:
-            self._write([line])
+            self._unwritten.append(line)
+            self._write(self._unwritten)
+            self._unwritten = []
         return line
 
     def evaluated(self, step: int) -> bool:

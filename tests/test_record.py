@@ -234,7 +234,7 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Mon
         evaluate(record, 0)
     assert (tmp_path / "hre.jsonl").read_bytes() == before
     evaluate(record, 10)
-    assert [line["step"] for line in read_record(tmp_path).evaluations] == [10]
+    assert [line["step"] for line in read_record(tmp_path).evaluations] == [0, 10]
     assert [line["step"] for line in record.record.evaluations] == [0, 10]
 
 
