@@ -198,6 +198,7 @@ class HumanRankEvalCallback(TrainerCallback):
         )
         self._publish(state, outcome)
         self._act(state, control, outcome)
+        self._trackers.show(self.monitor.record)
 
     def _publish(self, state: TrainerState, outcome: Outcome) -> None:
         """One row for the Trainer's history (on every rank), one for the trackers, one line for the person."""
