@@ -240,6 +240,20 @@ def watch(
     follow(run, once=once)
 
 
+@app.command(epilog="Example: hre workspace my-team/my-project")
+def workspace(
+    project: Annotated[str, typer.Argument(help="ENTITY/PROJECT of the runs.")],
+    name: Annotated[str, typer.Option(help="HREConfig.name of the runs.")] = "hre",
+    quiet: Quiet = False,
+) -> None:
+    """Make a W&B workspace with HRE, topics, mismatch and training panels. Needs the extra workspace."""
+    from .workspace import save_workspace
+
+    address = save_workspace(project, name=name)
+    if not quiet:
+        print(f"Workspace: {address}")
+
+
 def _bar(quiet: bool) -> Progress:
     """A progress bar on a terminal's stderr, gone when done; nothing where nobody looks."""
     console = Console(stderr=True)
