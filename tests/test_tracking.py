@@ -19,7 +19,7 @@ from PIL import Image
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from hre_callback.correlation import METRICS, HREResult, correlate
-from hre_callback.record import Record
+from hre_callback.record import Record, read_record
 from hre_callback.tracking import TensorBoardTracker, Tracker, Trackers, TrackioTracker, WandbTracker, flatten
 
 from .wandb_offline import iter_records, read_run, seal
@@ -542,19 +542,59 @@ assert "trackio.init()" in trackers.errors[0], trackers.errors
 """
 
 
-@pytest.mark.skipif(find_spec("trackio") is None, reason="trackio (an extra) is not installed")
-def test_trackio_read_back(tmp_path: Path) -> None:
-    # in a process of its own: trackio fixes its folder when it is imported
-    env = {**os.environ, "TRACKIO_DIR": str(tmp_path), "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+needs_trackio = pytest.mark.skipif(find_spec("trackio") is None, reason="trackio (an extra) is not installed")
+
+
+def in_a_process_of_its_own(script: str, folder: Path) -> None:
+    """trackio fixes its folder when it is imported."""
+    env = {**os.environ, "TRACKIO_DIR": str(folder), "HOME": str(folder), "HF_HUB_OFFLINE": "1"}
     root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", TRACKIO], env=env, cwd=root, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script], env=env, cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    with sqlite3.connect(tmp_path / "test.db") as database:
-        rows = [json.loads(text) for (text,) in database.execute("select metrics from metrics order by id")]
-        alerts = database.execute("select title, text from alerts").fetchall()
-        ((config,),) = database.execute("select config from configs").fetchall()
+
+
+def trackio_rows(folder: Path) -> tuple[list[dict], dict]:
+    """The rows and the config of the only run of the project `test`."""
+    database = sqlite3.connect(folder / "test.db")
+    rows = [json.loads(text) for (text,) in database.execute("select metrics from metrics order by id")]
+    ((config,),) = database.execute("select config from configs").fetchall()
     database.close()
-    known = json.loads(config)
+    return rows, json.loads(config)
+
+
+TRAINED = """
+from hre_callback import HREConfig, HumanRankEvalCallback
+from tests.trainers import questions, sft_trainer
+callback = HumanRankEvalCallback(questions(), HREConfig(eval_steps=2))
+sft_trainer(OUT, [callback], max_steps=4, report_to=["trackio", "tensorboard"], project="test").train()
+"""
+
+
+@needs_trackio
+def test_report_to_trackio_and_tensorboard_from_the_trainer(tmp_path: Path) -> None:
+    """The last look and the summary come before the Trainer's callback closes trackio."""
+    in_a_process_of_its_own(TRAINED.replace("OUT", repr(str(tmp_path / "out"))), tmp_path)
+    told = read_record(tmp_path / "out")
+    assert told.events[-1]["tracker_errors"] == []
+    rows, config = trackio_rows(tmp_path)
+    for key in ("hre/score", "hre/chart", "hre/ci_low"):
+        assert [row["train/global_step"] for row in rows if key in row] == [0, 2, 4]
+    losses = [row["train/global_step"] for row in rows if "train/loss" in row]
+    assert losses == [2, 4]
+    assert "- last:" in next(row for row in rows if "hre/summary" in row)["hre/summary"]["_value"]
+    assert config["max_steps"] == 4 and config["hre"]["fingerprint"] == told.run["fingerprint"]
+    ours, theirs = sorted((tmp_path / "out").glob("runs/*/hre")), sorted((tmp_path / "out").glob("runs/*"))
+    assert [step for step, _ in scalars(ours[0])["hre/score"]] == [0, 2, 4]
+    assert [step for step, _ in scalars(theirs[0])["train/loss"]] == [2, 4]
+
+
+@needs_trackio
+def test_trackio_read_back(tmp_path: Path) -> None:
+    in_a_process_of_its_own(TRACKIO, tmp_path)
+    rows, known = trackio_rows(tmp_path)
+    database = sqlite3.connect(tmp_path / "test.db")
+    alerts = database.execute("select title, text from alerts").fetchall()
+    database.close()
     assert known["lr"] == 0.1
     assert (known["hre"]["fingerprint"], known["hre"]["n_questions"]) == ("00c0ffee", 60)
     charts = [(row["train/global_step"], row["hre/chart"]) for row in rows if "hre/chart" in row]
