@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-_EXAMPLES = """Examples, in the order of a first afternoon (each command has its own: hre COMMAND --help):
+_EXAMPLES = """Examples (each command has its own: hre COMMAND --help):
 
   hre demo
 
