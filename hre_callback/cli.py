@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
+
+if TYPE_CHECKING:
+    from .comparison import Scores
+    from .config import HREConfig
+    from .correlation import HREResult
+    from .questions import Question
 
 _EXAMPLES = """Examples (each command has its own: hre COMMAND --help):
 
@@ -60,18 +66,10 @@ def score(
 ) -> None:
     """Score a model on voted answers, without a Trainer."""
     from .config import HREConfig
-    from .evaluator import HumanRankEvaluator
-    from .models import load_model, parse_dtype
-    from .questions import load_questions
     from .scores import score_rows, summarize, topic_table, write_scores
 
     config = HREConfig(prompt=prompt, layout=layout, normalization=normalization, max_length=max_length)  # type: ignore[arg-type]
-    loaded = load_questions(questions, max_questions=limit)
-    net, tokenizer = load_model(model, dtype=parse_dtype(dtype))
-    evaluator = HumanRankEvaluator(loaded, tokenizer, config)
-    with _bar(quiet or as_json) as bar:
-        task = bar.add_task(f"Scoring {len(loaded)} questions", total=None)
-        result = evaluator.evaluate(net, lambda done, total: bar.update(task, completed=done, total=total))
+    result, loaded = _score(model, questions, config, dtype=dtype, limit=limit, quiet=quiet or as_json)
     if out is not None:
         write_scores(out, score_rows(result, loaded))
     if as_json:
@@ -80,6 +78,29 @@ def score(
         Console().print(topic_table(result, model))
         if out is not None:
             print(f"Per-question scores: {out}")
+
+
+def _score(
+    model: str,
+    questions: str,
+    config: HREConfig | None = None,
+    *,
+    dtype: str = "float32",
+    limit: int | None = None,
+    quiet: bool = False,
+) -> tuple[HREResult, Sequence[Question]]:
+    """Load, score with a progress bar, let go of the model."""
+    from .evaluator import HumanRankEvaluator
+    from .models import load_model, parse_dtype
+    from .questions import load_questions
+
+    loaded = load_questions(questions, max_questions=limit)
+    net, tokenizer = load_model(model, dtype=parse_dtype(dtype))
+    evaluator = HumanRankEvaluator(loaded, tokenizer, config)
+    with _bar(quiet) as bar:
+        task = bar.add_task(f"Scoring {len(loaded)} questions with {Path(model).name}", total=None)
+        result = evaluator.evaluate(net, lambda done, total: bar.update(task, completed=done, total=total))
+    return result, loaded
 
 
 @app.command(
@@ -198,32 +219,84 @@ def report(
         print(f"Report: {paths.html}\nChart:  {paths.png}")
 
 
-@app.command(epilog="Example: hre compare before.jsonl after.jsonl --fail-if-worse")
+@app.command(
+    epilog="Examples: hre compare before.jsonl after.jsonl --fail-if-worse ; hre compare runs/dpo ; "
+    "hre compare models/base runs/dpo/checkpoint-20 --questions beer.jsonl"
+)
 def compare(
-    scores: Annotated[
-        list[Path], typer.Argument(help="Score files of hre score --out; the first is the reference.")
+    sides: Annotated[
+        list[str],
+        typer.Argument(
+            help="Score files, run folders (their last evaluation) or models (with --questions); the first is "
+            "the reference. One run alone: its evaluations against its start, and what each stop rule says."
+        ),
     ],
+    questions: Annotated[
+        str | None, typer.Option(help="Score the models among the arguments on these, see hre score.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Of these, a subset, stratified by topic.")] = None,
     fail_if_worse: Annotated[
-        bool, typer.Option("--fail-if-worse", help="Exit with code 1 when the last is significantly worse.")
+        bool,
+        typer.Option(
+            "--fail-if-worse",
+            help="Exit with code 1 when the last is significantly worse (one run: when drop_from_start stops it).",
+        ),
     ] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare models on the same questions: paired difference, interval, p and a verdict in words."""
-    from .comparison import compare_scores, read_scores, sentence
+    from .record import is_record
 
-    if len(scores) < 2:
-        raise ValueError("hre compare needs two or more score files")
-    reference = read_scores(scores[0])
-    rows = [compare_scores(reference, read_scores(path)) for path in scores[1:]]
-    for path, row in zip(scores[1:], rows, strict=True):
-        if not as_json:
-            print(f"{path} against {scores[0]}: {sentence(row)}")
+    if len(sides) == 1 and is_record(Path(sides[0])):
+        found, lines, worse = _compare_run(sides[0])
+    elif len(sides) == 1:
+        raise ValueError(f"hre compare needs two score files, runs or models; {sides[0]} alone is not a run")
+    else:
+        scored = [_side(side, questions, limit, quiet or as_json) for side in sides]
+        found, lines, worse = _compare_sides(sides, scored)
     if as_json:
-        print(
-            json.dumps([{"scores": str(p), **row.as_dict()} for p, row in zip(scores[1:], rows, strict=True)])
-        )
-    if fail_if_worse and rows[-1].verdict == "worse":
+        print(json.dumps(found))
+    elif not quiet:
+        print("\n".join(lines))
+    if fail_if_worse and worse:
         raise typer.Exit(1)
+
+
+def _compare_run(run: str) -> tuple[Any, list[str], bool]:
+    """What to print as JSON, what as text, and whether to fail, for the evaluations of one run."""
+    from .comparison import compare_series, sentence
+    from .record import read_record
+
+    series = compare_series(read_record(run))
+    looks = list(zip(series.steps, series.comparisons, strict=True))
+    found = {"evaluations": [{"step": s, **row.as_dict()} for s, row in looks], "stops": series.stops}
+    lines = [f"step {step}: {sentence(row)}" for step, row in looks]
+    for rule, stop in series.stops.items():
+        lines.append(f"{rule}: stops at step {stop[0]}: {stop[1]}" if stop else f"{rule}: does not stop")
+    return found, lines, series.stops["drop_from_start"] is not None
+
+
+def _compare_sides(sides: Sequence[str], scored: Sequence[Scores]) -> tuple[Any, list[str], bool]:
+    """The same for score files, runs and models against the first of them."""
+    from .comparison import compare_scores, sentence
+
+    rows = [(side, compare_scores(scored[0], now)) for side, now in zip(sides[1:], scored[1:], strict=True)]
+    found = [{"scores": side, **row.as_dict()} for side, row in rows]
+    lines = [f"{side} against {sides[0]}: {sentence(row)}" for side, row in rows]
+    return found, lines, rows[-1][1].verdict == "worse"
+
+
+def _side(side: str, questions: str | None, limit: int | None, quiet: bool) -> Scores:
+    """The scores that one argument of `hre compare` stands for; a model is scored now."""
+    from .comparison import read_scores
+    from .record import is_record
+    from .scores import score_rows
+
+    if questions is None or is_record(Path(side)) or Path(side).is_file():
+        return read_scores(Path(side))
+    result, loaded = _score(side, questions, limit=limit, quiet=quiet)
+    return {row["id"]: row for row in score_rows(result, loaded)}
 
 
 @app.command(epilog="Example: hre power --delta 0.01 --pilot runs/dpo")

@@ -22,7 +22,7 @@ from .correlation import HREResult
 from .proxies import proxies_since
 from .questions import Question
 from .record import Record, RunRecord, describe_questions
-from .significance import bootstrap_interval, drop_from_start, paired_difference
+from .significance import bootstrap_interval, cross_fit_best, drop_from_start, paired_difference
 from .stopping import Decision, decide
 from .tracking import flatten
 
@@ -234,16 +234,25 @@ class Monitor:
         return score
 
     def summary(self) -> dict[str, Any]:
-        """Start, best and last score, the step of the best, and whether any checkpoint beats the start."""
+        """Start, best and last score, the step of the best, and whether any checkpoint beats the start.
+
+        The best of many noisy looks is too good, so `beats_start` asks the cross-fit value of the best look
+        (`best_fair`: chosen on one half of the questions, read on the other) to lie above the start.
+        """
+        _, values = self.record.pearson_matrix()
         scores = {at["step"]: score for at in self.looks if (score := self._score_of(at)) is not None}
-        best_step = max(scores, key=lambda at: scores[at], default=None)
-        steps = sorted(scores)
+        if not scores:
+            return dict.fromkeys(("start", "best", "best_step", "best_fair", "last", "beats_start"))
+        best_step = max(scores, key=lambda step: scores[step])
+        fair = cross_fit_best(values, seed=self.config.seed).score
+        start = scores[min(scores)]
         return {
-            "start": scores[steps[0]] if steps else None,
-            "best": scores[best_step] if best_step is not None else None,
+            "start": start,
+            "best": scores[best_step],
             "best_step": best_step,
-            "last": scores[steps[-1]] if steps else None,
-            "beats_start": best_step != steps[0] if steps else None,
+            "best_fair": fair if np.isfinite(fair) else None,
+            "last": scores[max(scores)],
+            "beats_start": best_step != min(scores) and not fair <= start,
         }
 
     def finish(self, step: int, summary: Mapping[str, Any], *, errors: Sequence[str] = ()) -> None:
@@ -258,6 +267,8 @@ class Monitor:
             best = "no checkpoint beats the start"
         else:
             best = f"best {summary['best']:.4f} at step {summary['best_step']}"
+            if summary["best_fair"] is not None:
+                best += f" ({summary['best_fair']:.4f} without the luck of the pick)"
         start, last = summary["start"], summary["last"]
         return f"{self.config.name.upper()}: start {start:.4f}, last {last:.4f}, {best}. Record: {self.path}"
 

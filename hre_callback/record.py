@@ -217,6 +217,13 @@ def read_record(path: str | Path) -> Record:
     return _sort_out(lines)
 
 
+def is_record(path: Path) -> bool:
+    """Whether a file is a run's record, or a folder holds one."""
+    if path.is_dir():
+        return any(_begins(file) for file in path.glob("*.jsonl"))
+    return path.is_file() and _begins(path)
+
+
 def most_moved(record: Record, limit: int = 50) -> tuple[list[str], list[list[Any]]]:
     """The questions whose correlation changed most between the first and the last evaluation.
 
