@@ -307,6 +307,7 @@ def power(
     ] = None,
     rho: Annotated[float, typer.Option(help="Correlation of two evaluations over questions.")] = 0.95,
     sd: Annotated[float, typer.Option(help="Standard deviation of the per-question correlation.")] = 0.5,
+    as_json: AsJson = False,
 ) -> None:
     """How many questions does it take to see a difference?"""
     from .comparison import pilot_figures
@@ -316,11 +317,15 @@ def power(
     if pilot is not None:
         rho, sd = pilot_figures(pilot)
     needed = questions_needed(delta, rho, sd=sd)
+    table = {n: chance(delta, n, rho, sd=sd) for n in (100, 250, 500, 1000, 2000, 7000)}
+    if as_json:
+        print(json.dumps({"delta": delta, "rho": rho, "sd": sd, "questions": needed, "power": table}))
+        return
     print(
         f"{needed} questions see a difference of {delta:g} with 80 % power (rho {rho:.3f}, sd {sd:.3f}, two-sided 5 %)"
     )
-    for n in (100, 250, 500, 1000, 2000, 7000):
-        print(f"  {n:>5} questions: power {chance(delta, n, rho, sd=sd):.2f}")
+    for n, found in table.items():
+        print(f"  {n:>5} questions: power {found:.2f}")
 
 
 @app.command(epilog="Example: hre watch runs/dpo")

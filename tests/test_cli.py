@@ -137,6 +137,14 @@ def test_help_shows_a_session(capsys):
     assert starts == ["demo", "build", "score", "watch", "report", "compare"]
 
 
+def test_power_as_json_says_what_the_text_says(capsys):
+    out, _ = hre("power", "--delta", "0.01", "--rho", "0.95", "--json", capsys=capsys)
+    told = json.loads(out)
+    text, _ = hre("power", "--delta", "0.01", "--rho", "0.95", capsys=capsys)
+    assert text.startswith(f"{told['questions']} questions see") and told["questions"] == 1963
+    assert f"1000 questions: power {told['power']['1000']:.2f}" in text
+
+
 def test_report_as_json(tmp_path, capsys):
     write(healthy(3, n=20), tmp_path / "run" / "hre.jsonl")
     out, _ = hre("report", tmp_path / "run", "--json", capsys=capsys)
