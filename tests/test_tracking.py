@@ -608,3 +608,21 @@ def test_trackio_read_back(tmp_path: Path) -> None:
     assert curve == [(0, 0.5), (5, 0.4), (10, pytest.approx(0.3))]
     assert rows[-1] == {"train/loss": 1.0, "train/global_step": 10}
     assert alerts == [("HRE stops the run", "HRE fell")]
+
+
+# ---- no trace -----------------------------------------------------------------------------------------------
+
+
+def test_telling_the_trackers_draws_from_no_random_state(wandb_folder: Path) -> None:
+    import random
+
+    import wandb
+
+    wandb.init(project="test")
+    trackers = Trackers([WandbTracker("hre"), TensorBoardTracker("hre", wandb_folder / "out")])
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    tell_all(trackers)
+    after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    wandb.finish()
+    assert trackers.errors == []
+    assert after == before
