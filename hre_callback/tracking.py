@@ -19,13 +19,15 @@ import numpy as np
 
 from .correlation import METRICS, HREResult
 from .record import Line, Record, most_moved
+from .wandb_charts import end_charts
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
 logger = logging.getLogger(__name__)
 GLOBAL_STEP = "train/global_step"
-_TABLE_ROWS = 50
+_SHOWN = 20  # looks of a run at which pictures and tables are sent, about
+_TABLE_ROWS = 20  # of each such look
 
 
 def flatten(result: HREResult, *, name: str = "hre") -> dict[str, float]:
@@ -71,8 +73,11 @@ class Tracker:
     def image(self, key: str, png: bytes, step: int) -> None:
         """Show a PNG."""
 
+    def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
+        """Add rows to a table that grows with the run."""
+
     def finish(self, record: Record, summary: Mapping[str, Any]) -> None:
-        """Show what is known at the end: the summary, the questions that moved, HRE against the proxies."""
+        """Show what is known at the end: the summary, HRE against the proxies."""
 
 
 class Trackers:
@@ -86,6 +91,9 @@ class Trackers:
         self.sinks = list(sinks)
         self.errors: list[str] = []
         self._warned: set[Tracker] = set()
+        self._draws = True
+        self._shown = (0, 0)  # evaluations and events that the last picture knew
+        self._finished = -1  # evaluations that the last `finish` knew
 
     @classmethod
     def for_run(cls, args: TrainingArguments, name: str, *, is_main: bool) -> Trackers:
@@ -119,9 +127,50 @@ class Trackers:
         data = png if isinstance(png, bytes) else Path(png).read_bytes()
         self._each(lambda sink: sink.image(f"{sink.name}/{key}", data, step))
 
+    def show(self, record: Record) -> None:
+        """Show the run so far, at about twenty looks of it: its chart, and the questions that moved most.
+
+        Looks beyond the plan, or without one, are shown ever more rarely.
+        """
+        look = len(record.evaluations) - 1
+        if look % math.ceil(max(record.run.get("planned_looks") or 0, look, 1) / _SHOWN) == 0:
+            self._show(record)
+
     def finish(self, record: Record, summary: Mapping[str, Any]) -> None:
-        """See `Tracker.finish`."""
+        """Show the whole run, then `Tracker.finish`; nothing happens the second time, unless there was another look."""
+        if self._finished == len(record.evaluations):
+            return
+        self._finished = len(record.evaluations)
+        self._show(record)
         self._each(lambda sink: sink.finish(record, summary))
+
+    def _show(self, record: Record) -> None:
+        known = len(record.evaluations), len(record.events)
+        if not self.sinks or not record.evaluations or known == self._shown:
+            return
+        step = record.evaluations[-1]["step"]
+        picture = self._chart(record)
+        if picture is not None:
+            self.image("chart", picture, step)
+        columns, rows = most_moved(record, _TABLE_ROWS)
+        if rows and known[0] != self._shown[0]:
+            named, stepped = ["step", *columns], [[step, *row] for row in rows]
+            self._each(lambda sink: sink.table(f"{sink.name}/most_moved", named, stepped, step))
+        self._shown = known
+
+    def _chart(self, record: Record) -> bytes | None:
+        """The run's chart as a PNG; None when it cannot be drawn, for one, without matplotlib, which is an extra."""
+        if not self._draws:
+            return None
+        try:
+            from .chart import chart_png
+
+            return chart_png(record)
+        except Exception as error:  # a picture is not worth a training run
+            self._draws = False
+            self.errors.append(f"chart: {type(error).__name__}: {error}")
+            logger.warning("The trackers get no chart image; all else goes on (said once): %s", error)
+            return None
 
     def _each(self, call: Callable[[Tracker], None]) -> None:
         for sink in self.sinks:
@@ -145,6 +194,7 @@ class WandbTracker(Tracker):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._defined: set[str] = set()
+        self._tables: dict[str, Any] = {}
 
     def start(self, run: Line) -> None:
         """Put the questions' fingerprint, the config and the versions under `<name>` in the run's config."""
@@ -171,12 +221,23 @@ class WandbTracker(Tracker):
         self._define([key])
         _wandb_run().log({key: wandb.Image(Image.open(BytesIO(png))), GLOBAL_STEP: step})
 
+    def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
+        """Log the new rows alone: an incremental table, whose cost does not grow with the run."""
+        import wandb
+
+        if key not in self._tables:
+            self._tables[key] = wandb.Table(columns=list(columns), log_mode="INCREMENTAL")
+        for row in rows:
+            self._tables[key].add_data(*row)
+        self._define([key])
+        _wandb_run().log({key: self._tables[key], GLOBAL_STEP: step})
+
     def finish(self, record: Record, summary: Mapping[str, Any]) -> None:
-        """Write the summary; log the table and the charts, once, in one row. The run stays open: it is not ours."""
+        """Write the summary; log the charts, once, in one row. The run stays open: it is not ours."""
         run = _wandb_run()
         known = {**summary, "stop_reason": _stop_reason(record)}
         run.summary.update({f"{self.name}/{key}": value for key, value in known.items() if value is not None})
-        media = _wandb_media(self.name, record)
+        media = end_charts(self.name, record, GLOBAL_STEP)
         if media:
             self._define(media)
             run.log({**media, GLOBAL_STEP: record.evaluations[-1]["step"]})
@@ -195,6 +256,12 @@ class WandbTracker(Tracker):
 class TrackioTracker(Tracker):
     """Writes to the active trackio run, which the Trainer's `TrackioCallback` has made and will finish."""
 
+    def start(self, run: Line) -> None:
+        """Put the run under `<name>` in trackio's config, which goes out with the first row."""
+        import trackio
+
+        trackio.config.update({self.name: _config_block(run)}, allow_val_change=True)
+
     def log(self, row: Mapping[str, float], step: int) -> None:
         """Log one row; trackio's own step counts rows, so the axis to choose is `train/global_step`."""
         import trackio
@@ -206,6 +273,28 @@ class TrackioTracker(Tracker):
         import trackio
 
         trackio.alert(title, text)
+
+    def image(self, key: str, png: bytes, step: int) -> None:
+        """Log a `trackio.Image`."""
+        import trackio
+        from PIL import Image
+
+        trackio.log({key: trackio.Image(Image.open(BytesIO(png))), GLOBAL_STEP: step})
+
+    def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], step: int) -> None:
+        """Log the new rows as a `trackio.Table` of their own."""
+        import trackio
+
+        table = trackio.Table(columns=list(columns), data=[list(row) for row in rows])
+        trackio.log({key: table, GLOBAL_STEP: step})
+
+    def finish(self, record: Record, summary: Mapping[str, Any]) -> None:
+        """Log the summary as a Markdown list: trackio has no summary of its own."""
+        import trackio
+
+        text = _markdown({**summary, "stop_reason": _stop_reason(record)})
+        step = record.evaluations[-1]["step"] if record.evaluations else 0
+        trackio.log({f"{self.name}/summary": trackio.Markdown(text), GLOBAL_STEP: step})
 
 
 class TensorBoardTracker(Tracker):
@@ -260,8 +349,7 @@ class TensorBoardTracker(Tracker):
         self._open_writer = None
 
     def _text(self, key: str, values: Mapping[str, Any]) -> None:
-        lines = [f"- {item}: {value}" for item, value in values.items() if value is not None]
-        self._writer.add_text(f"{self.name}/{key}", "\n".join(lines), self._step)
+        self._writer.add_text(f"{self.name}/{key}", _markdown(values), self._step)
         self._writer.flush()
 
 
@@ -292,49 +380,6 @@ def _wandb_run() -> Any:
     return wandb.run
 
 
-def _wandb_media(name: str, record: Record) -> dict[str, Any]:
-    """The table of the questions that moved, all curves in one chart, HRE against each proxy."""
-    import wandb
-
-    media: dict[str, Any] = {}
-    columns, rows = most_moved(record, _TABLE_ROWS)
-    if rows:
-        media[f"{name}/most_moved"] = wandb.Table(columns=columns, data=rows)
-    score = f"{name}/score"
-    curves = _curves(record, score)
-    if score not in curves or len(curves) < 2:
-        return media
-    scaled = {key: (list(curve), _standardised(list(curve.values()))) for key, curve in curves.items()}
-    media[f"{name}/curves"] = wandb.plot.line_series(
-        xs=[steps for steps, _ in scaled.values()],
-        ys=[values for _, values in scaled.values()],
-        keys=list(scaled),
-        title="HRE and the training signals, each in standard deviations from its mean",
-        xname=GLOBAL_STEP,
-    )
-    for key, curve in curves.items():
-        pairs = [[value, curves[score][step], step] for step, value in curve.items() if step in curves[score]]
-        if key != score and len(pairs) > 1:
-            table = wandb.Table(columns=[key, score, "step"], data=pairs)
-            media[f"{name}/against/{key}"] = wandb.plot.scatter(table, key, score, title=f"HRE against {key}")
-    return media
-
-
-def _curves(record: Record, score: str) -> dict[str, dict[int, float]]:
-    """Step -> value of the score and of every proxy that has two values or more and is not constant."""
-    curves: dict[str, dict[int, float]] = {score: {}}
-    for look in record.evaluations:
-        for key, value in {score: look["metrics"].get(score), **look["proxies"]}.items():
-            if value is not None:
-                curves.setdefault(key, {})[look["step"]] = value
-    return {key: curve for key, curve in curves.items() if len(set(curve.values())) > 1}
-
-
-def _standardised(values: Sequence[float]) -> list[float]:
-    centred = np.asarray(values) - np.mean(values)
-    return [float(value) for value in centred / np.std(centred)]
-
-
 def _config_block(run: Line) -> dict[str, Any]:
     known = ("fingerprint", "planned_looks", "human_ceiling", "versions")
     return {
@@ -347,3 +392,7 @@ def _config_block(run: Line) -> dict[str, Any]:
 def _stop_reason(record: Record) -> str | None:
     stops = [event for event in record.events if event["kind"] == "stop"]
     return str(stops[-1].get("reason")) if stops else None
+
+
+def _markdown(values: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {item}: {value}" for item, value in values.items() if value is not None)
