@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .tracking import GLOBAL_STEP
+from .trackers import GLOBAL_STEP
 
 _TITLE = "HumanRankEval"
 # The training signals that HRE is drawn against, in the order of story.py; a run shows those that its trainer logs.

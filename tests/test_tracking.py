@@ -20,7 +20,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from hre_callback.correlation import METRICS, HREResult, correlate
 from hre_callback.record import Record, read_record
-from hre_callback.tracking import TensorBoardTracker, Tracker, Trackers, TrackioTracker, WandbTracker, flatten
+from hre_callback.trackers import TensorBoardTracker, Tracker, TrackioTracker, WandbTracker
+from hre_callback.tracking import Trackers, flatten
 
 from .wandb_offline import iter_records, read_run, seal
 
@@ -528,7 +529,8 @@ def test_tensorboard_without_the_trainers_events_uses_its_default(tmp_path: Path
 
 TRACKIO = """
 import trackio
-from hre_callback.tracking import Trackers, TrackioTracker
+from hre_callback.trackers import TrackioTracker
+from hre_callback.tracking import Trackers
 from tests.test_tracking import record, tell_all
 trackio.init(project="test", name="run")
 trackio.config.update({"lr": 0.1}, allow_val_change=True)

@@ -11,7 +11,7 @@ from threading import Thread
 
 import pytest
 
-from hre_callback.tracking import GLOBAL_STEP
+from hre_callback.trackers import GLOBAL_STEP
 from hre_callback.workspace import save_workspace
 
 from .test_cli import hre
