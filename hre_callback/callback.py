@@ -107,7 +107,7 @@ class HumanRankEvalCallback(TrainerCallback):
             rewards=total(rewards) if rewards else None,
             of_rewards=self.evaluator.of_rewards,
         )
-        about = {**_describe(args, kwargs.get("model")), "contamination": overlap, "rewards": rewards}
+        about = {**_describe(args, kwargs.get("model")), "overlap": overlap, "rewards": rewards}
         self.monitor.start(about, resume_step=state.global_step)
         if failed is not None:
             self.monitor.note("reward_failed", state.global_step, reason=failed)

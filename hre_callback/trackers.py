@@ -241,7 +241,7 @@ def _wandb_run() -> Any:
 
 
 def _config_block(run: Line) -> dict[str, Any]:
-    known = ("fingerprint", "planned_looks", "human_ceiling", "contamination", "versions")
+    known = ("fingerprint", "planned_looks", "human_ceiling", "overlap", "versions")
     return {
         **(run.get("config") or {}),
         **{key: run[key] for key in known if key in run},

@@ -58,7 +58,7 @@ def test_in_a_run(tmp_path, capsys):
     train = Dataset.from_list([{"prompt": "say", "completion": f" {LONG}"}] * 8)
     trainer = sft_trainer(tmp_path, [HumanRankEvalCallback(QUESTIONS)], max_steps=1)
     trainer.train()
-    assert read_record(tmp_path).run["contamination"]["n"] == 0
+    assert read_record(tmp_path).run["overlap"]["n"] == 0
     config = HREConfig(contamination="raise")
     trainer = sft_trainer(
         tmp_path / "b", [HumanRankEvalCallback(QUESTIONS, config)], train=train, max_steps=1
@@ -67,4 +67,4 @@ def test_in_a_run(tmp_path, capsys):
         trainer.train()
     trainer = sft_trainer(tmp_path / "c", [HumanRankEvalCallback(QUESTIONS)], train=train, max_steps=1)
     trainer.train()
-    assert read_record(tmp_path / "c").run["contamination"]["questions"] == ["q0"]
+    assert read_record(tmp_path / "c").run["overlap"]["questions"] == ["q0"]

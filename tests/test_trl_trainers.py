@@ -6,6 +6,7 @@ import pytest
 from datasets import Dataset
 
 from hre_callback import HREConfig, HumanRankEvalCallback, read_record
+from hre_callback.proxies import directions
 
 from .test_no_trace import assert_same, fingerprint_of
 from .trainers import TEXTS, arguments, dropout_model, questions, sft_dataset, tokenizer
@@ -136,6 +137,20 @@ KEYS = {
 }
 
 
+# What each optimises, with the direction that counts as progress.
+OBJECTIVES = {
+    "sft": {"loss": "down", "mean_token_accuracy": "up"},
+    "dpo": {"loss": "down", "rewards/margins": "up", "rewards/accuracies": "up"},
+    "kto": {"loss": "down", "rewards/margins": "up"},
+    "grpo": {"reward": "up", "rewards/length_reward/mean": "up"},
+    "rloo": {"reward": "up", "rewards/length_reward/mean": "up"},
+    "distillation": {"loss": "down"},
+    "orpo": {"loss": "down", "nll_loss": "down", "log_odds_chosen": "up"},
+    "cpo": {"loss": "down", "nll_loss": "down", "rewards/margins": "up"},
+    "online_dpo": {"objective/rlhf_reward": "up", "objective/scores": "up"},
+}
+
+
 @pytest.mark.parametrize("name", sorted(KEYS))
 def test_trains_with_the_callback(name, model_folder, tmp_path):
     trainer = build(
@@ -149,13 +164,21 @@ def test_trains_with_the_callback(name, model_folder, tmp_path):
     assert set(logged[-1]) == KEYS[name] | ALWAYS
     proxies = record.evaluations[-1]["proxies"]
     assert "train/loss" in proxies
+    known = {key.removeprefix("train/"): way for key, way in directions(proxies).items()}
+    assert OBJECTIVES[name].items() <= known.items()
+    assert not {"kl", "entropy", "logits/chosen", "reward_std", "objective/kl"} & known.keys()
+    assert ("loss" in known) == (name not in ("grpo", "rloo", "online_dpo"))
+    assert record.evaluations[-1]["verdict"] == "aligned"
+    assert "mismatch/human_implicit" in record.evaluations[-1]["metrics"]
 
 
 @pytest.mark.parametrize("name", ["dpo", "grpo"])
 def test_is_bit_identical_with_and_without(name, model_folder, tmp_path):
     plain = build(name, model_folder, tmp_path / "plain", [])
     plain.train()
-    callback = HumanRankEvalCallback(questions(), HREConfig(eval_steps=1))
+    callback = HumanRankEvalCallback(
+        questions(), HREConfig(eval_steps=1), reward_funcs=[length_reward] if name == "grpo" else ()
+    )
     watched = build(name, model_folder, tmp_path / "watched", [callback])
     watched.train()
     assert_same(fingerprint_of(plain), fingerprint_of(watched))
