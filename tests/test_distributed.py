@@ -56,17 +56,14 @@ def launch(out: Path, processes: int, engine: str, *scenarios: str, limit: float
         except subprocess.TimeoutExpired:
             os.killpg(job.pid, signal.SIGKILL)
             job.wait()
-            pytest.fail(f"{engine}, {processes} processes: not done after {limit} s\n{tail(log)}")
-    return code, tail(log)
-
-
-def tail(log: Path) -> str:
-    return log.read_text(errors="replace")[-6000:]
+            text = log.read_text(errors="replace")
+            pytest.fail(f"{engine}, {processes} processes: not done after {limit} s\n{text[-6000:]}")
+    return code, log.read_text(errors="replace")
 
 
 def results(out: Path, processes: int, engine: str, *scenarios: str, limit: float = 240) -> Ranks:
     code, output = launch(out, processes, engine, *scenarios, limit=limit)
-    assert code == 0, output
+    assert code == 0, output[-6000:]
     ranks = [json.loads((out / f"rank{rank}.json").read_text()) for rank in range(processes)]
     assert [rank["world"] for rank in ranks] == [processes] * processes
     return ranks
