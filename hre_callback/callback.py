@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm.auto import tqdm
 from transformers import (
     EarlyStoppingCallback,
@@ -20,11 +21,14 @@ from transformers.utils import logging
 
 from . import distributed
 from .config import HREConfig
+from .contamination import find_overlap
 from .encoding import trained_on_chat
 from .evaluator import HumanRankEvaluator
 from .loglikelihood import EvaluationError
 from .monitor import Monitor, Outcome
+from .proxies import Direction, check_directions
 from .questions import Question
+from .rewards import RewardFunc, Rewards, score_rewards, total
 from .schedule import Stopwatch, due, planned_looks
 from .tracking import Trackers
 
@@ -43,6 +47,9 @@ class HumanRankEvalCallback(TrainerCallback):
     Args:
         questions: held-out questions with voted answers, see `load_questions`.
         config: see `HREConfig`.
+        reward_funcs: the list that `GRPOTrainer` gets (functions, reward models, their folders or hub ids): each
+            scores the held-out answers once, and its agreement with the votes is logged as `mismatch/human_reward`.
+        proxies: which way is better for training signals that are not known by name, `{"my_metric": "up"}`.
 
     Example:
     ```python
@@ -55,8 +62,13 @@ class HumanRankEvalCallback(TrainerCallback):
         self,
         questions: Sequence[Question],
         config: HREConfig | None = None,
+        *,
+        reward_funcs: Sequence[RewardFunc | torch.nn.Module | str] = (),
+        proxies: Mapping[str, Direction] | None = None,
     ) -> None:
         self.config = config or HREConfig()
+        self.reward_funcs = tuple(reward_funcs)
+        self.directions = check_directions(proxies)
         self.questions = tuple(questions)
         if not self.questions:
             raise ValueError("HumanRankEvalCallback needs at least one question; got none")
@@ -83,14 +95,22 @@ class HumanRankEvalCallback(TrainerCallback):
         self._stopwatch = Stopwatch()
         self.evaluator = self._make_evaluator(kwargs)
         self._warn_about_prompt(kwargs)
+        overlap = self._check_contamination(kwargs, state)
+        rewards, failed = self._score_rewards()
         self.monitor = Monitor(
             self.questions,
             self.config,
             self.evaluator.fingerprint,
             path=Path(args.output_dir or ".") / f"{self.config.name}.jsonl",
             planned_looks=_planned_looks(args, state, self.config),
+            directions=self.directions,
+            rewards=total(rewards) if rewards else None,
+            of_rewards=self.evaluator.of_rewards,
         )
-        self.monitor.start(_describe(args, kwargs.get("model")), resume_step=state.global_step)
+        about = {**_describe(args, kwargs.get("model")), "contamination": overlap, "rewards": rewards}
+        self.monitor.start(about, resume_step=state.global_step)
+        if failed is not None:
+            self.monitor.note("reward_failed", state.global_step, reason=failed)
         self._trackers = Trackers.for_run(args, self.config.name, is_main=state.is_world_process_zero)
         self._trackers.start(self.monitor.run)
         if self.config.eval_on_start and not self.monitor.looks:
@@ -200,6 +220,11 @@ class HumanRankEvalCallback(TrainerCallback):
         )
         self._publish(state, outcome)
         self._act(state, control, outcome)
+        if control.should_training_stop or state.global_step >= state.max_steps:
+            # Now, not in on_train_end: the Trainer's callbacks come before us there, and trackio's closes its run.
+            self._trackers.finish(self.monitor.record, self.monitor.summary())
+        else:
+            self._trackers.show(self.monitor.record)
 
     def _publish(self, state: TrainerState, outcome: Outcome) -> None:
         """One row for the Trainer's history (on every rank), one for the trackers, one line for the person."""
@@ -217,6 +242,10 @@ class HumanRankEvalCallback(TrainerCallback):
         """Stop or save as the outcome says; it is rank 0's, so that all ranks do the same."""
         assert self.monitor is not None
         stop, save = outcome.stop, outcome.save
+        if outcome.alert and not stop:
+            self._trackers.alert(
+                f"HRE and the training objective part ways at step {state.global_step}", outcome.alert
+            )
         if save and not control.should_save:
             control.should_save = True
             self.monitor.note("save", state.global_step, reason=save)
@@ -261,6 +290,41 @@ class HumanRankEvalCallback(TrainerCallback):
                 f"The training data is {data} and HRE asks with prompt={self.config.prompt!r}: "
                 f"HREConfig(prompt={wanted!r}) would measure the model as it is trained."
             )
+
+    def _check_contamination(self, kwargs: dict[str, Any], state: TrainerState) -> dict[str, Any] | None:
+        """Say so, or refuse to train, when held-out answers are in the training data."""
+        assert self.evaluator is not None
+        if self.config.contamination == "off":
+            return None
+        dataset, tokenizer = (
+            getattr(kwargs.get("train_dataloader"), "dataset", None),
+            self.evaluator.tokenizer,
+        )
+        overlap = distributed.from_main(
+            lambda: find_overlap(dataset, self.questions, tokenizer, seed=self.config.seed)
+        )
+        if overlap.ids and self.config.contamination == "raise":
+            raise ValueError(overlap.sentence())
+        if overlap.ids and state.is_world_process_zero:
+            logger.warning(overlap.sentence())
+        return {"questions": overlap.ids, "n": len(overlap.ids), "rows": overlap.rows, "of": overlap.of}
+
+    def _score_rewards(self) -> tuple[dict[str, Rewards], str | None]:
+        """The explicit rewards of the answers; a function that cannot score them is told of and left out."""
+        assert self.evaluator is not None
+        tokenizer = self.evaluator.tokenizer
+        try:
+            return distributed.from_main(
+                lambda: score_rewards(self.reward_funcs, self.questions, self.config, tokenizer)
+            ), None
+        except Exception as error:  # a user's function may raise anything; recorded by our caller
+            if self.config.on_error == "raise":
+                raise
+            reason = f"{type(error).__name__}: {error}"
+            logger.warning(
+                f"HRE goes on without the explicit reward, which cannot score its answers: {reason}"
+            )
+            return {}, reason
 
     def _check_order(self) -> None:
         """Raise when an `EarlyStoppingCallback` stands before us: it would find no `eval_hre` and switch itself off.

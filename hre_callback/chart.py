@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .files import write_whole
 from .headline import headline
 from .story import (
     Proxy,
@@ -78,9 +78,7 @@ def chart_png(record: Record, *, others: Sequence[tuple[str, Record]] = ()) -> b
 def write_png(record: Record, path: str | Path, *, others: Sequence[tuple[str, Record]] = ()) -> Path:
     """Write the figure to `path`, whole or not at all. Raises as `chart` does."""
     target = Path(path)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(chart_png(record, others=others))
-    os.replace(partial, target)
+    write_whole(target, [chart_png(record, others=others)])
     return target
 
 

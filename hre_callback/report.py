@@ -5,7 +5,6 @@ The page needs no network, no script and no library; the same record gives the s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import NamedTuple
 
 from .chart import chart_png
 from .figures import thermometer
+from .files import write_whole
 from .headline import detail, headline
 from .page import document, paragraph, section
 from .panels import run_figure
@@ -53,10 +53,9 @@ def write_report(
     name, record = _open(record_or_path)
     compared = _named([_open(other) for other in others], taken=name)
     html = _target(record_or_path, record, out)
-    html.parent.mkdir(parents=True, exist_ok=True)
-    _replace(html, render(record, others=compared, name=name).encode("utf-8", "replace"))
+    write_whole(html, [render(record, others=compared, name=name).encode("utf-8", "replace")])
     png = html.with_suffix(".png")
-    _replace(png, chart_png(record, others=_drawable(record, compared)))
+    write_whole(png, [chart_png(record, others=_drawable(record, compared))])
     return ReportPaths(html, png)
 
 
@@ -125,12 +124,6 @@ def _target(source: Source, record: Record, out: str | Path | None) -> Path:
     if target.suffix not in (".html", ".htm"):
         raise ValueError(f"out is {str(out)!r}; expected a folder or a file that ends in .html")
     return target
-
-
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
 
 
 def _header(record: Record) -> str:

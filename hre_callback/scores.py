@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from .correlation import HREResult
+from .files import write_whole
 from .questions import Question
 from .record import plain
 from .significance import bootstrap_interval
@@ -37,10 +37,7 @@ def score_rows(result: HREResult, questions: Sequence[Question]) -> list[dict[st
 
 def write_scores(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write JSON lines, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows), encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, (json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows))
 
 
 def summarize(result: HREResult) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from .story import (
     keys_under,
     latest,
     main_proxies,
+    mismatch_prefix,
     mismatch_values,
     n_questions,
     proxy,
@@ -54,7 +55,7 @@ def _figure(title: str, body: str, words: str) -> str:
 
 
 def _rolling(record: Record) -> str:
-    kept = set(keys_under(record, "mismatch/kendall/"))
+    kept = set(keys_under(record, f"{mismatch_prefix(record)}kendall/"))
     shown = [one for one in main_proxies(record) if one.key in kept] or [
         proxy(key) for key in sorted(kept)[:4]
     ]
@@ -63,8 +64,8 @@ def _rolling(record: Record) -> str:
         return ""
     body = "".join(rolling_figure(record, one) for one in drawn)
     words = (
-        "Rank correlation of each signal with HRE over a rolling window of evaluations: Kendall solid, Spearman "
-        "thin and dashed. A window holds few evaluations, so only a value that stays away from 0 means anything."
+        "Rank correlation of each signal with HRE over a rolling window of evaluations, turned so that above 0 they "
+        "improve together: Kendall solid, Spearman thin and dashed. A window holds few evaluations, so only a value that stays away from 0 means anything."
     )
     return _figure("Does the signal follow HRE?", f'<div class="pair">{body}</div>', words)
 
@@ -94,7 +95,7 @@ def _displacement(record: Record) -> str:
 
 def _regret(record: Record) -> str:
     rows = []
-    for key in keys_under(record, "mismatch/regret/"):
+    for key in keys_under(record, f"{mismatch_prefix(record)}regret/"):
         regret = latest(mismatch_values(record, f"regret/{key}"))
         if math.isfinite(regret):
             n = sum(map(math.isfinite, proxy_values(record, key)))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from .files import write_whole
 from .posts import ANSWER, QUESTION, read_posts, to_text, visible_length
 from .questions import Question, parse_question
 
@@ -307,15 +307,7 @@ def _check_least(arguments: Mapping[str, tuple[int | None, int]]) -> None:
 
 
 def _write_jsonl(path: Path, rows: Iterable[Row]) -> Path:
-    """Write beside the target first, so that a crash leaves the old file or the new one, never half of it."""
     if path.suffix != ".jsonl":
         raise ValueError(f"{path}: found the suffix {path.suffix!r}, expected .jsonl")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, (json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))
     return path

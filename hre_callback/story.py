@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
 
+from .mismatch import prefix
+
 if TYPE_CHECKING:
     from .record import Record
 
@@ -85,7 +87,13 @@ def values(record: Record, key: str) -> list[float]:
 
 def mismatch_values(record: Record, key: str) -> list[float]:
     """One `mismatch/...` metric over the evaluations; NaN where absent."""
-    return [number((row.get("metrics") or {}).get(f"mismatch/{key}")) for row in record.evaluations]
+    full = f"{mismatch_prefix(record)}{key}"
+    return [number((row.get("metrics") or {}).get(full)) for row in record.evaluations]
+
+
+def mismatch_prefix(record: Record) -> str:
+    """Where the run's `mismatch/...` keys live."""
+    return prefix(record.run.get("name") or "hre")
 
 
 def proxy_values(record: Record, key: str) -> list[float]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
 
 from hre_callback import HREConfig, HumanRankEvaluator, load_questions
-from hre_callback.cli import main
+from hre_callback.cli import app, main
 from hre_callback.models import load_model, tiny_model
 
+from .synthetic_records import healthy, write
 from .trainers import TEXTS
 
 DUMP = """<?xml version="1.0" encoding="utf-8"?>
@@ -120,7 +122,45 @@ def test_build_makes_questions_and_pairs(tmp_path, capsys):
     assert out.startswith("3 of 6 questions")
 
 
-def test_help_has_examples(capsys):
-    for command in ("score", "build", "demo", "report", "watch", "compare", "power"):
-        out, _ = hre(command, "--help", capsys=capsys)
-        assert "Example" in out
+@pytest.mark.parametrize(
+    "command", [group.name or group.callback.__name__ for group in app.registered_commands]
+)
+def test_every_command_has_an_example(command, capsys):
+    out, _ = hre(command.replace("_", "-"), "--help", capsys=capsys)
+    assert "Example" in out and f"hre {command.replace('_', '-')}" in out
+
+
+def test_help_shows_a_session(capsys):
+    out, _ = hre("--help", capsys=capsys)
+    lines = [line.strip() for line in out.splitlines()]
+    starts = [line.split()[1] for line in lines if line.startswith("hre ")]
+    assert starts == ["demo", "build", "score", "watch", "report", "compare"]
+
+
+def test_power_as_json_says_what_the_text_says(capsys):
+    out, _ = hre("power", "--delta", "0.01", "--rho", "0.95", "--json", capsys=capsys)
+    told = json.loads(out)
+    text, _ = hre("power", "--delta", "0.01", "--rho", "0.95", capsys=capsys)
+    assert text.startswith(f"{told['questions']} questions see") and told["questions"] == 1963
+    assert f"1000 questions: power {told['power']['1000']:.2f}" in text
+
+
+def test_report_as_json(tmp_path, capsys):
+    write(healthy(3, n=20), tmp_path / "run" / "hre.jsonl")
+    out, _ = hre("report", tmp_path / "run", "--json", capsys=capsys)
+    paths = json.loads(out)
+    assert paths == {kind: str(tmp_path / "run" / f"hre.{kind}") for kind in ("html", "png")}
+    assert all((tmp_path / "run" / f"hre.{kind}").stat().st_size > 1000 for kind in paths)
+
+
+def test_as_a_module_it_is_the_same_command(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "hre_callback", "report", str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stderr.startswith("hre: ") and "no record" in done.stderr
+
+
+def test_completion_for_a_shell_is_shown(monkeypatch, capsys):
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    out, _ = hre("--show-completion", "bash", capsys=capsys)
+    assert "COMPREPLY" in out

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from hre_callback.comparison import compare_scores, pilot_figures, read_scores, sentence
+from hre_callback.models import tiny_model
 
+from .simulate import history
 from .test_cli import hre
 
 
@@ -76,3 +78,41 @@ def test_power_from_figures_and_from_a_pilot(tmp_path, capsys):
     assert rho == pytest.approx(np.corrcoef(looks)[0, 1]) and sd == pytest.approx(looks[1].std(ddof=1))
     out, _ = hre("power", "--pilot", tmp_path, capsys=capsys)
     assert f"rho {rho:.3f}" in out
+
+
+def record(path, values, planned=None):
+    questions = [{"id": str(i)} for i in range(values.shape[1])]
+    run = {"kind": "run", "version": 1, "fingerprint": "f", "questions": questions, "planned_looks": planned}
+    looks = [
+        {"kind": "evaluation", "step": 10 * t, "pearson": look.tolist(), "metrics": {}, "proxies": {},
+         "loglikelihoods": [[0.0]] * len(look)}
+        for t, look in enumerate(values)
+    ]  # fmt: skip
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in [run, *looks]))
+    return path.parent
+
+
+def test_a_run_against_its_start_and_what_each_rule_says(tmp_path, capsys):
+    falling = record(tmp_path / "falling" / "hre.jsonl", history(0, 400, 8, fall=0.1), planned=8)
+    out, _ = hre("compare", falling, capsys=capsys)
+    assert "step 80: worse for people: -0." in out and "drop_from_start: stops at step" in out
+    hre("compare", falling, "--fail-if-worse", capsys=capsys, code=1)
+    still = record(tmp_path / "still" / "hre.jsonl", history(4, 400, 8), planned=8)
+    found = json.loads(hre("compare", still, "--json", "--fail-if-worse", capsys=capsys)[0])
+    assert found["stops"]["drop_from_start"] is None and len(found["evaluations"]) == 8
+    out, _ = hre("compare", still, falling, capsys=capsys)
+    assert "worse for people" in out
+    alone = record(tmp_path / "alone" / "hre.jsonl", history(0, 40, 8)[:1])
+    assert "needs two evaluations" in hre("compare", alone, capsys=capsys, code=2)[1]
+
+
+def test_checkpoints_are_scored_on_the_spot(tmp_path, capsys):
+    model, tok = tiny_model(["a few words to learn from", "and some more of them"])
+    model.save_pretrained(tmp_path / "a")
+    tok.save_pretrained(tmp_path / "a")
+    arguments = ["compare", tmp_path / "a", tmp_path / "a", "--questions", "bundled", "--limit", 8, "--json"]
+    (row,) = json.loads(hre(*arguments, capsys=capsys)[0])
+    assert row["delta"] == 0 and row["n"] == 8 and row["verdict"] == "no difference seen"
+    assert "pass --questions" in hre("compare", tmp_path / "a", tmp_path / "a", capsys=capsys, code=2)[1]
+    assert "is not a run" in hre("compare", tmp_path / "a", capsys=capsys, code=2)[1]

@@ -17,6 +17,9 @@ NO_TORCH = [
     "correlation",
     "significance",
     "stopping",
+    "mismatch",
+    "proxies",
+    "contamination",
     "record",
     "stackexchange",
     "schedule",
@@ -53,6 +56,18 @@ def test_imports_go_one_way():
         visit(name, ())
     only_callers_of_the_trainer = {name for name, targets in graph.items() if "callback" in targets}
     assert only_callers_of_the_trainer <= {"demo"}
+
+
+def test_the_picture_of_the_rooms_is_true():
+    """Every arrow in CONTRIBUTING is an import."""
+    page = PACKAGE.parent / "CONTRIBUTING.md"
+    if not page.exists():
+        pytest.skip("no CONTRIBUTING beside the package")
+    arrows = [line.split("─>") for line in page.read_text().splitlines() if "─>" in line]
+    assert len(arrows) > 5
+    for room, targets in arrows:
+        drawn = {target.strip() for target in targets.split(",")}
+        assert drawn <= imports_of(PACKAGE / f"{room.strip()}.py"), room
 
 
 @pytest.mark.parametrize("name", NO_TORCH)

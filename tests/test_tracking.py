@@ -19,8 +19,9 @@ from PIL import Image
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from hre_callback.correlation import METRICS, HREResult, correlate
-from hre_callback.record import Record
-from hre_callback.tracking import TensorBoardTracker, Tracker, Trackers, TrackioTracker, WandbTracker, flatten
+from hre_callback.record import Record, read_record
+from hre_callback.trackers import TensorBoardTracker, Tracker, TrackioTracker, WandbTracker
+from hre_callback.tracking import Trackers, flatten
 
 from .wandb_offline import iter_records, read_run, seal
 
@@ -86,15 +87,20 @@ def png() -> bytes:
 
 
 def tell_all(trackers: Trackers) -> None:
-    """A short run: three rows, an alert, a chart, the end."""
+    """A short run: three rows with their pictures, an alert, the end."""
     told = record()
     trackers.start(told.run)
     for look in told.evaluations:
         proxies = {f"hre/proxy/{key}": value for key, value in look["proxies"].items()}
         trackers.log({**look["metrics"], **proxies, "hre/mde": float("nan"), "hre/n": 60}, look["step"])
+        trackers.show(told_until(look["step"]))
     trackers.alert("HRE stops the run", "HRE fell")
-    trackers.image("chart", png(), 10)
     trackers.finish(told, SUMMARY)
+
+
+def told_until(step: int) -> Record:
+    whole = record()
+    return Record(whole.run, [look for look in whole.evaluations if look["step"] <= step])
 
 
 # ---- keys ---------------------------------------------------------------------------------------------------
@@ -201,6 +207,54 @@ def test_rows_hold_finite_floats_only() -> None:
     assert all(type(value) is float for value in kept.rows[0][1].values())
 
 
+class Shown(Tracker):
+    def __init__(self, name):
+        super().__init__(name)
+        self.images, self.tables = [], []
+
+    def image(self, key, png, step):
+        assert png.startswith(b"\x89PNG")
+        self.images.append((key, step))
+
+    def table(self, key, columns, rows, step):
+        self.tables.append((key, step))
+
+
+@pytest.mark.parametrize(("looks", "planned"), [(5, 4), (20, 19), (201, 200), (101, None), (101, 10)])
+def test_pictures_stay_few_and_the_last_look_is_shown(looks, planned, monkeypatch) -> None:
+    monkeypatch.setattr("hre_callback.chart.chart_png", lambda record: png())
+    whole = record(looks=looks, questions=2)
+    run = {**whole.run, "planned_looks": planned}
+    trackers = Trackers([shown := Shown("hre")])
+    for look in range(looks):
+        trackers.show(Record(run, whole.evaluations[: look + 1]))
+    trackers.finish(Record(run, whole.evaluations), SUMMARY)
+    steps = [step for _, step in shown.images]
+    assert steps == sorted(set(steps)) and steps[-1] == 5 * (looks - 1)  # nothing twice
+    assert steps[: min(looks, 5)] == [5 * i * max(1, (planned or 0) // 20) for i in range(min(looks, 5))]
+    assert len(steps) <= (22 if planned and planned >= looks - 1 else 55)
+    assert shown.tables == [("hre/most_moved", step) for step in steps[1:]]
+
+
+@pytest.mark.parametrize("error", [ImportError("the chart needs matplotlib"), ZeroDivisionError("a bug")])
+def test_without_a_chart_the_rest_is_shown_and_it_is_said_once(error, monkeypatch, caplog) -> None:
+    def fails(record):
+        raise error
+
+    monkeypatch.setattr("hre_callback.chart.chart_png", fails)
+    trackers = Trackers([shown := Shown("hre")])
+    tell_all(trackers)
+    (warned,) = caplog.records
+    assert "no chart image" in warned.getMessage() and str(error) in warned.getMessage()
+    assert trackers.errors == [f"chart: {type(error).__name__}: {error}"]
+    assert shown.images == [] and len(shown.tables) == 2
+
+
+def test_nobody_looking_nothing_drawn(monkeypatch) -> None:
+    monkeypatch.setattr("hre_callback.chart.chart_png", lambda record: pytest.fail("drawn for nobody"))
+    tell_all(Trackers([]))
+
+
 # ---- W&B ----------------------------------------------------------------------------------------------------
 
 
@@ -259,12 +313,34 @@ def test_wandb_run_read_back(wandb_folder: Path) -> None:
         "versions": {"torch": "2.13"}, "n_questions": 60,
     }  # fmt: skip
 
-    columns, rows = read.table("hre/most_moved")
-    assert len(rows) == 50 and rows[0][columns.index("id")] == "q59"
-    assert rows[0][columns.index("shift")] == pytest.approx(-0.118)
-    chart = read.rows("hre/chart")[0]["hre/chart"]
-    assert (chart["_type"], chart["width"], chart["height"]) == ("image-file", 8, 6)
+    assert [step for step, _ in read.curve("hre/chart")] == [
+        0,
+        5,
+        10,
+        10,
+    ]  # the last once more, with the stop
+    chart = read.rows("hre/chart")[-1]["hre/chart"]
+    assert (chart["_type"], chart["width"]) == ("image-file", 1296)
     assert (read.folder / "files" / chart["path"]).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_wandb_table_of_the_questions_that_moved_grows_by_new_rows_alone(wandb_folder: Path) -> None:
+    import wandb
+
+    wandb.init(project="test")
+    tell_all(Trackers([WandbTracker("hre")]))
+    wandb.finish()
+    read = read_run(wandb_folder)
+    assert [step for step, _ in read.curve("hre/most_moved")] == [5, 10]
+    for entry, step, shift in zip(read.rows("hre/most_moved"), (5, 10), (-0.059, -0.118), strict=True):
+        table = entry["hre/most_moved"]
+        assert table["_type"] == "incremental-table-file"
+        content = json.loads((read.folder / "files" / table["path"]).read_text())
+        rows = [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
+        assert len(rows) == 20 and {row["step"] for row in rows} == {step}
+        assert (rows[0]["id"], rows[0]["question"], rows[0]["best_answer"]) == ("q59", "why 59?", "so")
+        assert (rows[0]["votes"], rows[0]["scores_now"]) == ("3, 1", "-0.100, -0.100")
+        assert rows[0]["shift"] == pytest.approx(shift)
 
 
 def test_wandb_charts_of_hre_and_the_proxies(wandb_folder: Path) -> None:
@@ -301,7 +377,8 @@ def test_wandb_end_of_a_run_without_a_second_look(wandb_folder: Path) -> None:
     wandb.finish()
     assert trackers.errors == []
     read = read_run(wandb_folder)
-    assert read.history == [] and read.summary["hre/last"] == 0.3
+    assert [row for row in read.history if "hre/chart" not in row] == [] and len(read.history) == 1
+    assert read.summary["hre/last"] == 0.3
 
 
 def test_the_reader_agrees_with_wandbs_own(wandb_folder: Path) -> None:
@@ -430,8 +507,8 @@ def test_tensorboard_follows_a_fixed_folder(tmp_path: Path, monkeypatch: pytest.
         "hre/proxy/train/loss",
         "hre/proxy/train/constant",
     }
-    (image,) = events.Images("hre/chart")
-    assert (image.step, image.width, image.height) == (10, 8, 6)
+    images = events.Images("hre/chart")
+    assert [image.step for image in images] == [0, 5, 10, 10] and images[-1].width == 1296
     texts = {
         tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in events.Tags()["tensors"]
     }
@@ -452,7 +529,8 @@ def test_tensorboard_without_the_trainers_events_uses_its_default(tmp_path: Path
 
 TRACKIO = """
 import trackio
-from hre_callback.tracking import Trackers, TrackioTracker
+from hre_callback.trackers import TrackioTracker
+from hre_callback.tracking import Trackers
 from tests.test_tracking import record, tell_all
 trackio.init(project="test", name="run")
 trackio.config.update({"lr": 0.1}, allow_val_change=True)
@@ -466,18 +544,87 @@ assert "trackio.init()" in trackers.errors[0], trackers.errors
 """
 
 
-@pytest.mark.skipif(find_spec("trackio") is None, reason="trackio (an extra) is not installed")
-def test_trackio_read_back(tmp_path: Path) -> None:
-    # in a process of its own: trackio fixes its folder when it is imported
-    env = {**os.environ, "TRACKIO_DIR": str(tmp_path), "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+needs_trackio = pytest.mark.skipif(find_spec("trackio") is None, reason="trackio (an extra) is not installed")
+
+
+def in_a_process_of_its_own(script: str, folder: Path) -> None:
+    """trackio fixes its folder when it is imported."""
+    env = {**os.environ, "TRACKIO_DIR": str(folder), "HOME": str(folder), "HF_HUB_OFFLINE": "1"}
     root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", TRACKIO], env=env, cwd=root, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script], env=env, cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    with sqlite3.connect(tmp_path / "test.db") as database:
-        rows = [json.loads(text) for (text,) in database.execute("select metrics from metrics order by id")]
-        alerts = database.execute("select title, text from alerts").fetchall()
+
+
+def trackio_rows(folder: Path) -> tuple[list[dict], dict]:
+    """The rows and the config of the only run of the project `test`."""
+    database = sqlite3.connect(folder / "test.db")
+    rows = [json.loads(text) for (text,) in database.execute("select metrics from metrics order by id")]
+    ((config,),) = database.execute("select config from configs").fetchall()
     database.close()
+    return rows, json.loads(config)
+
+
+TRAINED = """
+from hre_callback import HREConfig, HumanRankEvalCallback
+from tests.trainers import questions, sft_trainer
+callback = HumanRankEvalCallback(questions(), HREConfig(eval_steps=2))
+sft_trainer(OUT, [callback], max_steps=4, report_to=["trackio", "tensorboard"], project="test").train()
+"""
+
+
+@needs_trackio
+def test_report_to_trackio_and_tensorboard_from_the_trainer(tmp_path: Path) -> None:
+    """The last look and the summary come before the Trainer's callback closes trackio."""
+    in_a_process_of_its_own(TRAINED.replace("OUT", repr(str(tmp_path / "out"))), tmp_path)
+    told = read_record(tmp_path / "out")
+    assert told.events[-1]["tracker_errors"] == []
+    rows, config = trackio_rows(tmp_path)
+    for key in ("hre/score", "hre/chart", "hre/ci_low"):
+        assert [row["train/global_step"] for row in rows if key in row] == [0, 2, 4]
+    losses = [row["train/global_step"] for row in rows if "train/loss" in row]
+    assert losses == [2, 4]
+    assert "- last:" in next(row for row in rows if "hre/summary" in row)["hre/summary"]["_value"]
+    assert config["max_steps"] == 4 and config["hre"]["fingerprint"] == told.run["fingerprint"]
+    ours, theirs = sorted((tmp_path / "out").glob("runs/*/hre")), sorted((tmp_path / "out").glob("runs/*"))
+    assert [step for step, _ in scalars(ours[0])["hre/score"]] == [0, 2, 4]
+    assert [step for step, _ in scalars(theirs[0])["train/loss"]] == [2, 4]
+
+
+@needs_trackio
+def test_trackio_read_back(tmp_path: Path) -> None:
+    in_a_process_of_its_own(TRACKIO, tmp_path)
+    rows, known = trackio_rows(tmp_path)
+    database = sqlite3.connect(tmp_path / "test.db")
+    alerts = database.execute("select title, text from alerts").fetchall()
+    database.close()
+    assert known["lr"] == 0.1
+    assert (known["hre"]["fingerprint"], known["hre"]["n_questions"]) == ("00c0ffee", 60)
+    charts = [(row["train/global_step"], row["hre/chart"]) for row in rows if "hre/chart" in row]
+    assert [step for step, _ in charts] == [0, 5, 10, 10]
+    assert (tmp_path / "media" / charts[-1][1]["file_path"]).read_bytes()[:4] == b"\x89PNG"
+    tables = [(row["train/global_step"], row["hre/most_moved"]) for row in rows if "hre/most_moved" in row]
+    assert [(step, len(table["_value"])) for step, table in tables] == [(5, 20), (10, 20)]
+    (summary,) = [row["hre/summary"]["_value"] for row in rows if "hre/summary" in row]
+    assert "- best: 0.5" in summary and "- stop_reason: HRE fell" in summary
     curve = [(row["train/global_step"], row["hre/score"]) for row in rows if "hre/score" in row]
     assert curve == [(0, 0.5), (5, 0.4), (10, pytest.approx(0.3))]
     assert rows[-1] == {"train/loss": 1.0, "train/global_step": 10}
     assert alerts == [("HRE stops the run", "HRE fell")]
+
+
+# ---- no trace -----------------------------------------------------------------------------------------------
+
+
+def test_telling_the_trackers_draws_from_no_random_state(wandb_folder: Path) -> None:
+    import random
+
+    import wandb
+
+    wandb.init(project="test")
+    trackers = Trackers([WandbTracker("hre"), TensorBoardTracker("hre", wandb_folder / "out")])
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    tell_all(trackers)
+    after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    wandb.finish()
+    assert trackers.errors == []
+    assert after == before

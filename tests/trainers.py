@@ -78,12 +78,14 @@ def arguments(out: Path, config: type = SFTConfig, **overrides: Any) -> Any:
     return config(**{**settings, **overrides})
 
 
-def sft_trainer(out: Path, callbacks: list[TrainerCallback], **overrides: Any) -> SFTTrainer:
+def sft_trainer(
+    out: Path, callbacks: list[TrainerCallback], train: Dataset | None = None, **overrides: Any
+) -> SFTTrainer:
     tok = tokenizer()
     return SFTTrainer(
         model=dropout_model(tok),
         processing_class=tok,
-        train_dataset=sft_dataset(),
+        train_dataset=train or sft_dataset(),
         eval_dataset=sft_dataset(4),
         args=arguments(out, **overrides),
         callbacks=callbacks,

@@ -1,0 +1,112 @@
+"""Every recipe is short, its configs parse, and SFT and DPO really train."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from hre_callback import HREConfig, read_record
+from hre_callback.models import tiny_model
+
+from .trainers import TEXTS, questions, sft_dataset
+from .wandb_offline import read_run, seal
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning"
+)
+RECIPES = Path(__file__).parents[1] / "recipes"
+CONFIGS = sorted((RECIPES / "configs").glob("*.yaml"))
+
+
+def recipe(name):
+    """The recipe as a module; a config is named after its recipe."""
+    spec = importlib.util.spec_from_file_location(f"recipe_{name}", RECIPES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def called(monkeypatch, name, config, *more):
+    """The recipe, with its command line set."""
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--config", str(config), *map(str, more)])
+    return recipe(name)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.py")), ids=lambda path: path.stem)
+def test_a_recipe_is_read_in_a_minute(path):
+    assert len(path.read_text().splitlines()) < 80
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_parses_in_its_recipe(config, monkeypatch):
+    """As written, on a machine without a GPU; nothing is left over and HRE's options are checked."""
+    name = config.stem.partition("_")[0]
+    module = called(monkeypatch, name, config, "--use_cpu", "true")
+    told = {}
+
+    class Stop(Exception):
+        pass
+
+    class Parser(module.TrlParser):
+        def parse_args_and_config(self):
+            told["parsed"] = super().parse_args_and_config()
+            raise Stop
+
+    monkeypatch.setattr(module, "TrlParser", Parser)
+    with pytest.raises(Stop):
+        module.main()
+    data, args, model, hre = told["parsed"]
+    assert data.train.startswith("data/") and args.output_dir.startswith("runs/")
+    assert isinstance(hre.to_config(), HREConfig) and hre.hre_eval_steps
+    assert model.model_name_or_path
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """A saved tiny model, pairs, completions and questions as JSONL."""
+    folder = tmp_path_factory.mktemp("material")
+    model, tokenizer = tiny_model(TEXTS)
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    completions = list(sft_dataset(12))
+    pairs = [
+        {"prompt": row["prompt"], "chosen": row["completion"], "rejected": " " + TEXTS[i]}
+        for i, row in enumerate(completions)
+    ]
+    rows = {"sft": completions, "dpo": pairs, "questions": [asdict(question) for question in questions()]}
+    for name, lines in rows.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["sft", "dpo"])
+def test_a_recipe_trains(name, material, tmp_path, monkeypatch):
+    import wandb
+
+    wandb.teardown()
+    seal(monkeypatch, tmp_path)
+    out = tmp_path / "run"
+    module = called(
+        monkeypatch, name, RECIPES / "configs" / f"{name}_cpu.yaml",
+        "--model_name_or_path", material / "model", "--train", material / f"{name}.jsonl",
+        "--questions", material / "questions.jsonl", "--output_dir", out, "--max_steps", 2,
+        "--hre_eval_steps", 1, "--logging_steps", 1, "--max_length", 64,
+    )  # fmt: skip
+    module.main()
+    wandb.finish()
+    wandb.teardown()
+    record = read_record(out)
+    assert [look["step"] for look in record.evaluations] == [0, 1, 2]
+    assert "train/loss" in record.evaluations[-1]["proxies"]
+    assert record.events[-1]["kind"] == "finished" and record.events[-1]["tracker_errors"] == []
+    assert (out / "model.safetensors").exists()
+    told = read_run(tmp_path)
+    assert [step for step, _ in told.curve("hre/score")] == [0, 1, 2]
+    assert [step for step, _ in told.curve("hre/chart")] == [0, 1, 2]
+    assert [step for step, _ in told.curve("hre/most_moved")] == [1, 2]
