@@ -111,7 +111,7 @@ def _attempt(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
 
 def _told(error: Exception | None) -> tuple[str, str] | None:
     """An error's class by name, and its text, for the other ranks."""
-    return error and (type(error).__name__, f"rank {rank()}: {describe(error)}")
+    return None if error is None else (type(error).__name__, f"rank {rank()}: {describe(error)}")
 
 
 def _raise_alike(own: Exception | None, told: Sequence[tuple[str, str] | None]) -> None:
