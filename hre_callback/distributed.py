@@ -6,6 +6,7 @@ Only `torch.distributed`'s default group is used, which DDP, FSDP and DeepSpeed 
 
 from __future__ import annotations
 
+import builtins
 import heapq
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -49,16 +50,15 @@ def decide_once(value: T) -> T:
 def together(work: Callable[[], T]) -> T:
     """What `work` gives on this rank, unless it fails on any: then all ranks raise. Collective."""
     value, error = _attempt(work)
-    errors = gather(describe(error))
-    _raise_alike(error, [f"rank {r}: {text}" for r, text in enumerate(errors) if text])
+    _raise_alike(error, gather(_told(error)))
     return value  # type: ignore[return-value]
 
 
 def from_main(work: Callable[[], T]) -> T:
     """What `work` gives on rank 0, on all ranks; when it fails there, all ranks raise. Collective."""
     value, error = _attempt(work) if rank() == 0 else (None, None)
-    value, text = decide_once((value, describe(error)))
-    _raise_alike(error, [f"rank 0: {text}"] if text else [])
+    value, told = decide_once((value, _told(error)))
+    _raise_alike(error, [told])
     return value  # type: ignore[return-value]
 
 
@@ -109,9 +109,21 @@ def _attempt(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
         return None, error
 
 
-def _raise_alike(own: Exception | None, errors: Sequence[str]) -> None:
-    """Raise this rank's own error, for its traceback, else one that tells of the others'."""
-    if own is not None:
-        raise own
-    if errors:
-        raise RuntimeError("; ".join(errors))
+def _told(error: Exception | None) -> tuple[str, str] | None:
+    """An error's class by name, and its text, for the other ranks."""
+    return None if error is None else (type(error).__name__, f"rank {rank()}: {describe(error)}")
+
+
+def _raise_alike(own: Exception | None, told: Sequence[tuple[str, str] | None]) -> None:
+    """Raise what failed first, so that a caller that handles one class of error does so on all ranks or on none."""
+    failed = [error for error in told if error is not None]
+    if not failed:
+        return
+    if own is not None and _told(own) == failed[0]:
+        raise own  # with its traceback
+    kind, text = failed[0]
+    if kind in ("ValueError", "TypeError", "KeyError") or issubclass(
+        getattr(builtins, kind, object), OSError
+    ):
+        raise getattr(builtins, kind)(text)
+    raise RuntimeError(text)

@@ -112,7 +112,9 @@ class HumanRankEvaluator:
         mine = keys[distributed.rank() :: distributed.world_size()]
         try:
             numbers = distributed.together(lambda: score_sequences(model, [rows[key] for key in mine]))
-        except RuntimeError as error:  # a rank's failure, raised alike on all
+        except ValueError:  # not a reward model
+            raise
+        except Exception as error:  # a rank's failure, raised on all
             raise EvaluationError(str(error)) from error
         shares = distributed.gather(dict(zip(mine, numbers, strict=True)))
         return {key: number for share in shares for key, number in share.items()}

@@ -92,7 +92,7 @@ class Monitor:
         """Open the record, or take up the one of the run that is resumed. Collective.
 
         Raises:
-            ValueError: the old record does not belong to this run (rank 0; the other ranks: RuntimeError).
+            ValueError: on every rank, when the old record does not belong to this run.
         """
         run = {
             "name": self.config.name,

@@ -56,17 +56,14 @@ def launch(out: Path, processes: int, engine: str, *scenarios: str, limit: float
         except subprocess.TimeoutExpired:
             os.killpg(job.pid, signal.SIGKILL)
             job.wait()
-            pytest.fail(f"{engine}, {processes} processes: not done after {limit} s\n{tail(log)}")
-    return code, tail(log)
-
-
-def tail(log: Path) -> str:
-    return log.read_text(errors="replace")[-6000:]
+            text = log.read_text(errors="replace")
+            pytest.fail(f"{engine}, {processes} processes: not done after {limit} s\n{text[-6000:]}")
+    return code, log.read_text(errors="replace")
 
 
 def results(out: Path, processes: int, engine: str, *scenarios: str, limit: float = 240) -> Ranks:
     code, output = launch(out, processes, engine, *scenarios, limit=limit)
-    assert code == 0, output
+    assert code == 0, output[-6000:]
     ranks = [json.loads((out / f"rank{rank}.json").read_text()) for rank in range(processes)]
     assert [rank["world"] for rank in ranks] == [processes] * processes
     return ranks
@@ -161,7 +158,8 @@ def test_one_decision_and_one_writer(tmp_path: Path) -> None:
         assert {on: found["step"] for on, found in rank["stopping"].items()} == {"0": 2, "1": STEPS}
         assert rank["stopping"] == ranks[0]["stopping"]
         assert rank["full_disk"]["step"] == STEPS
-        assert "PermissionError: [Errno 13] planted" in rank["full_disk"]["error"]
+        assert rank["full_disk"]["error"].startswith("PermissionError: ")  # of one class on all ranks
+        assert rank["full_disk"]["error"].endswith("[Errno 13] planted")
         assert rank["resumed"]["ours"] == ranks[0]["resumed"]["ours"]
         assert rank["raises"] == "rank 1: RuntimeError: planted failure"
     for step in range(1, STEPS + 1):  # save_best: every rank wrote its part of every checkpoint
