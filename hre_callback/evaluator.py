@@ -10,10 +10,11 @@ import torch
 
 from . import distributed
 from .batches import Batch, CachedBatch, Group, group_by_context
+from .budget import default_budget
 from .config import HREConfig
 from .correlation import HREResult, correlate
 from .encoding import Encoding, Key, encode
-from .layout import LayoutChoice, choose_layout, context_length, default_budget, plan
+from .layout import LayoutChoice, choose_layout, context_length, plan
 from .loglikelihood import Scorer, no_trace
 from .questions import Question, fingerprint
 
@@ -73,8 +74,9 @@ class HumanRankEvaluator:
         if not self._encoding.answers:
             raise ValueError(f"every question is longer than the {max_length} tokens that the model can read")
         groups = group_by_context(self._encoding.answers)
-        self.budget = self.config.token_budget or default_budget(model)
-        self.layout = choose_layout(model, groups, self.config.layout, self.budget)
+        wanted = self.config.token_budget or default_budget(model)
+        self.layout = choose_layout(model, groups, self.config.layout, wanted)
+        self.budget = self.layout.budget
         self._shortest = groups[-1]  # the least work there is, for ranks that have run out of their own
         self._groups = distributed.share(groups, distributed.rank(), distributed.world_size())
         self._plan()
@@ -147,6 +149,9 @@ class HumanRankEvaluator:
                 f"the model gives NaN or infinite log-likelihoods for {len(bad)} of {len(scored)} answers, "
                 f"first question {question!r} answer {index}"
             )
+        assert self.layout is not None
+        nats = self.layout.rounding  # a token, from the probe; independent errors add up like a random walk
+        tokens = {key: len(answer.continuation) for key, answer in encoded.items()}
         rows = [[(q.id, index) for index in range(len(q.answers))] for q in self.questions]
         return correlate(
             fingerprint=self.fingerprint,
@@ -158,4 +163,5 @@ class HumanRankEvaluator:
             lengths=[[encoded[key].length if key in encoded else 0 for key in keys] for keys in rows],
             truncated=self._encoding.truncated,
             left_out=len(self._encoding.left_out),
+            rounding=[[nats * math.sqrt(tokens.get(key, 0)) for key in keys] for keys in rows],
         )
