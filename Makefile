@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test slow check format
+.PHONY: demo test slow bench check format
 
 demo: $(READY)  ## train a small real model with the callback attached; ends with a report
 	$(BIN)/hre demo --out demo
@@ -13,6 +13,10 @@ test: $(READY)  ## the default tests, under 12 minutes on two cores
 
 slow: $(READY)  ## the long simulations and end-to-end runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
+
+bench: $(READY)  ## time and memory beside the official harness, lm-evaluation-harness and the dense limit
+	$(BIN)/pip install -q -e '.[bench]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks
 
 check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -68,6 +68,23 @@ def partial_correlation(votes: Numbers, scores: Numbers, lengths: Numbers) -> fl
     return float("nan") if not rest > _TIE else float(np.clip((vs - vl * sl) / np.sqrt(rest), -1.0, 1.0))
 
 
+def pearson_variance(votes: Numbers, scores: Numbers, errors: Numbers) -> float:
+    """Variance of `pearson` when each score is off by a small independent error; NaN or 0 where r does not move.
+
+    First order: dr/ds_i = (v_i - r s_i) / |s| with v and s centred and v, s in the numerator of unit length.
+
+    Args:
+        errors: (answers,) standard deviations of the scores.
+    """
+    r = pearson(votes, scores)
+    v, s = np.asarray(votes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    if np.isnan(r) or _constant(s):
+        return r
+    v, s = v - v.mean(), s - s.mean()
+    slope = (v / np.linalg.norm(v) - r * s / np.linalg.norm(s)) / np.linalg.norm(s)
+    return float(np.sum((slope * np.asarray(errors)) ** 2))
+
+
 @dataclass(frozen=True, eq=False)
 class HREResult:
     """One evaluation, per question and per answer; the order is that of the evaluator's questions.
@@ -82,6 +99,7 @@ class HREResult:
         per_question: arrays of shape (questions,) under the names in `METRICS`; NaN where undefined.
         truncated: answers that lost their tail to `max_length`.
         left_out: questions that were not scored because the question alone leaves no room for an answer.
+        noise: standard deviation of `score` from rounding alone; NaN when it was not measured.
     """
 
     fingerprint: str
@@ -94,6 +112,7 @@ class HREResult:
     per_question: Mapping[str, FloatArray]
     truncated: int = 0
     left_out: int = 0
+    noise: float = float("nan")
 
     @property
     def score(self) -> float:
@@ -163,10 +182,14 @@ def correlate(
     lengths: Sequence[Sequence[int]],
     truncated: int = 0,
     left_out: int = 0,
+    rounding: Sequence[Sequence[float]] | None = None,
 ) -> HREResult:
     """Per-question correlations of votes and normalised log-likelihoods; inputs are aligned by position.
 
     A question with a NaN log-likelihood was left out: all its metrics are NaN.
+
+    Args:
+        rounding: nats that each log-likelihood may be off by arithmetic alone; `None` when not known.
     """
     scores = tuple(
         tuple(ll / max(d, 1) for ll, d in zip(lls, ds, strict=True))
@@ -188,7 +211,22 @@ def correlate(
         per_question={name: np.asarray([row[name] for row in rows], dtype=np.float64) for name in METRICS},
         truncated=truncated,
         left_out=left_out,
+        noise=_noise(votes, scores, rounding, divisors) if rounding is not None else float("nan"),
     )
+
+
+def _noise(
+    votes: Sequence[Sequence[int]],
+    scores: Sequence[Sequence[float]],
+    rounding: Sequence[Sequence[float]],
+    divisors: Sequence[Sequence[float]],
+) -> float:
+    variances = [
+        pearson_variance(v, s, np.asarray(e) / np.maximum(d, 1)) if np.isfinite(s).all() else float("nan")
+        for v, s, e, d in zip(votes, scores, rounding, divisors, strict=True)
+    ]
+    n = int(np.isfinite(variances).sum())
+    return float(np.sqrt(np.nansum(variances)) / n) if n else float("nan")
 
 
 def _constant(scores: FloatArray) -> bool:

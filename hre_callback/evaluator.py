@@ -10,10 +10,11 @@ import torch
 
 from . import distributed
 from .batches import Batch, CachedBatch, Group, group_by_context, one_by_one
+from .budget import default_budget
 from .config import HREConfig
 from .correlation import HREResult, correlate
 from .encoding import Encoding, Key, encode
-from .layout import LayoutChoice, choose_layout, context_length, default_budget, plan
+from .layout import LayoutChoice, choose_layout, context_length, plan
 from .loglikelihood import EvaluationError, Progress, score_together
 from .questions import Question, fingerprint
 from .rewards import is_reward_model, score_sequences
@@ -163,6 +164,9 @@ class HumanRankEvaluator:
                 f"the model gives NaN or infinite log-likelihoods for {len(bad)} of {len(scored)} answers, "
                 f"first question {question!r} answer {index}"
             )
+        assert self.layout is not None
+        nats = self.layout.rounding  # a token, from the probe; independent errors add up like a random walk
+        tokens = {key: len(answer.continuation) for key, answer in encoded.items()}
         rows = [[(q.id, index) for index in range(len(q.answers))] for q in self.questions]
         return correlate(
             fingerprint=self.fingerprint,
@@ -174,4 +178,5 @@ class HumanRankEvaluator:
             lengths=[[encoded[key].length if key in encoded else 0 for key in keys] for keys in rows],
             truncated=self._encoding.truncated,
             left_out=len(self._encoding.left_out),
+            rounding=[[nats * math.sqrt(tokens.get(key, 0)) for key in keys] for keys in rows],
         )

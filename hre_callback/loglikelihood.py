@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers.modeling_utils
+from transformers import PreTrainedModel
 
 from . import distributed
 from .batches import Batch, CachedBatch, Targets, packed_mask
@@ -19,8 +20,8 @@ from .encoding import Key
 # Older releases, the newest for Python 3.10 among them, take positions that all rows share, not a mask per row.
 _TAKES_MASKS = hasattr(transformers.modeling_utils, "slice_logits_to_keep")
 _CHUNK = (
-    1 << 22
-)  # logits upcast to float32 at a time (16 MiB), so that no second full-vocabulary tensor exists
+    1 << 20
+)  # logits upcast to float32 at a time (4 MiB), so that no second full-vocabulary tensor exists
 
 Progress = Callable[[int, int], None]  # (forwards done, forwards in all)
 
@@ -82,7 +83,9 @@ def forward_parameters(model: torch.nn.Module) -> set[str]:
         elif isinstance(getattr(inner, "module", None), torch.nn.Module):
             inner = inner.module
         else:
-            return set(inspect.signature(type(inner).forward).parameters)
+            names = set(inspect.signature(type(inner).forward).parameters)
+            # some of transformers' own (LLaVA) hand `use_cache` down unnamed
+            return names | {"use_cache"} if isinstance(inner, PreTrainedModel) else names
 
 
 class Scorer:
@@ -100,18 +103,24 @@ class Scorer:
         self.device = parameter.device
         self.mask_dtype = parameter.dtype if parameter.dtype.is_floating_point else torch.float32
         self.accepts = forward_parameters(model)
+        self.encodes = "decoder_input_ids" in self.accepts  # the question through an encoder (T5, BART)
         self.forwards = 0
         self._meets = distributed.meets_in_forward(model)
 
     def score(self, batch: Batch | CachedBatch) -> dict[Key, float]:
         """Log-likelihood of every answer of the batch: nats, summed over its continuation, at temperature 1."""
-        totals = self._cached(batch) if isinstance(batch, CachedBatch) else self._rows(batch)
+        if isinstance(batch, CachedBatch):
+            logits = self._encoded_once(batch) if self.encodes else self._cached(batch)
+        else:
+            logits = self._encoded_each(batch) if self.encodes else self._rows(batch)
+        totals = _sum_by_answer(logits, batch.targets, len(batch.keys))
         return dict(zip(batch.keys, totals.tolist(), strict=True))
 
     def idle(self) -> None:
         """The cheapest forward there is, for a rank that has nothing to score while others do."""
         token = torch.zeros(1, 1, dtype=torch.long, device=self.device)
-        self._call(input_ids=token, attention_mask=torch.ones_like(token), use_cache=False)
+        decoder = {"decoder_input_ids": token} if self.encodes else {}
+        self._call(input_ids=token, attention_mask=torch.ones_like(token), use_cache=False, **decoder)
 
     def _rows(self, batch: Batch) -> torch.Tensor:
         keep = batch.keep.to(self.device)
@@ -121,7 +130,7 @@ class Scorer:
         if batch.segments is not None and batch.position_ids is not None:
             inputs["attention_mask"] = packed_mask(batch.segments.to(self.device), self.mask_dtype)
             inputs["position_ids"] = batch.position_ids.to(self.device)
-        return _sum_by_answer(self._kept_logits(inputs, keep), batch.targets, len(batch.keys))
+        return self._kept_logits(inputs, keep)
 
     def _cached(self, batch: CachedBatch) -> torch.Tensor:
         context_mask = batch.context_mask.to(self.device)
@@ -148,8 +157,57 @@ class Scorer:
             },
             batch.keep.to(self.device),
         )
-        logits = torch.cat([context.logits[:, -1], answers])
-        return _sum_by_answer(logits, batch.targets, len(batch.keys))
+        return torch.cat([context.logits[:, -1], answers])
+
+    def _encoded_each(self, batch: Batch) -> torch.Tensor:
+        """Encoder-decoder models, every answer with its own question: what the keep mask tells apart.
+
+        row          q q q a a .      kept    . . x x x .
+        encoder      q q q            decoder   s a a         s: the decoder's start token
+        """
+        ids, keep = batch.input_ids.to(self.device), batch.keep.to(self.device)
+        columns = torch.arange(keep.shape[1], device=self.device)
+        last = keep.int().argmax(dim=1, keepdim=True)  # of the context
+        width = int(last.max()) + 1
+        kept = columns[: int(keep.sum(1).max())] < keep.sum(1, keepdim=True)
+        decoder_ids = torch.full(kept.shape, self._start(), device=self.device)
+        decoder_ids[kept & (columns[: kept.shape[1]] > 0)] = ids[keep & (columns > last)]
+        logits: torch.Tensor = self._call(
+            input_ids=ids[:, :width],
+            attention_mask=(columns[:width] <= last).long(),
+            decoder_input_ids=decoder_ids,
+            use_cache=False,
+        ).logits
+        return logits[kept]
+
+    def _encoded_once(self, batch: CachedBatch) -> torch.Tensor:
+        """Encoder-decoder models, the question through the encoder once; both calls are the whole model's."""
+        mask, group_of = batch.context_mask.to(self.device), batch.group_of.to(self.device)
+        to_right = mask.argsort(dim=1, descending=True, stable=True)  # padding, as encoders expect it
+        mask = mask.gather(1, to_right)
+        first = self._call(
+            input_ids=batch.context_ids.to(self.device).gather(1, to_right),
+            attention_mask=mask,
+            decoder_input_ids=torch.full((len(mask), 1), self._start(), device=self.device),
+            use_cache=False,
+        )
+        start = torch.full((len(group_of), 1), self._start(), device=self.device)
+        answers = self._call(
+            encoder_outputs=(first.encoder_last_hidden_state[group_of],),
+            attention_mask=mask[group_of],
+            decoder_input_ids=torch.cat([start, batch.answer_ids.to(self.device)], dim=1),
+            use_cache=False,
+        ).logits
+        return torch.cat([first.logits[:, -1], answers[:, 1:][batch.keep.to(self.device)]])
+
+    def _start(self) -> int:
+        config: Any = self.model.config
+        start: int | None = config.decoder_start_token_id
+        if start is None:
+            start = config.pad_token_id
+        if start is None:
+            raise ValueError("the model's config names neither a decoder_start_token_id nor a pad token")
+        return start
 
     def _kept_logits(self, inputs: dict[str, Any], keep: torch.Tensor) -> torch.Tensor:
         """(kept, vocabulary) logits where `keep` is set; the others are never made where the model can do that."""
@@ -194,7 +252,10 @@ def _sum_by_answer(logits: torch.Tensor, targets: Targets, answers: int) -> torc
     device = logits.device
     rows, ids, owners = (t.to(device) for t in (targets.rows, targets.ids, targets.owners))
     step = max(1, _CHUNK // logits.shape[-1])
-    normalizers = torch.cat([torch.logsumexp(chunk.float(), dim=-1) for chunk in logits.split(step)])
+    # Written in place: small results between the chunks' buffers kept the heap from using those again.
+    normalizers = torch.empty(len(logits), device=device)
+    for chunk, normalizer in zip(logits.split(step), normalizers.split(step), strict=True):
+        torch.logsumexp(chunk.float(), dim=-1, out=normalizer)
     logprobs = logits[rows, ids].float() - normalizers[rows]
     totals = torch.zeros(answers, dtype=torch.float64, device=device)
     return totals.index_add_(0, owners, logprobs.double())

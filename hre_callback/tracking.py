@@ -38,6 +38,7 @@ def flatten(result: HREResult, *, name: str = "hre") -> dict[str, float]:
         "constant_scores": result.constant_scores,
         "truncated": result.truncated,
         "left_out": result.left_out,
+        "noise": result.noise,
         **result.length_bias(),
         **result.displacement(),
         **({f"topic/{topic}": mean for topic, (mean, _) in topics.items()} if len(topics) > 1 else {}),

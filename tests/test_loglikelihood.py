@@ -17,10 +17,12 @@ from hre_callback.loglikelihood import forward_parameters, score_batches
 from .zoo import CONFIGS, VOCABULARY, build
 
 WINDOWED = {name for name, (_, settings) in CONFIGS.items() if "sliding_window" in settings}
-RECURRENT = {"mamba", "mamba2", "jamba", "bamba", "rwkv"}
+WINDOWED.add("gemma3_vision")
+RECURRENT = {"mamba", "mamba2", "jamba", "bamba", "zamba2", "rwkv"}
+ENCODER_DECODER = {"t5", "bart"}  # cached: the question goes through the encoder once
 ALIBI = {"bloom_alibi", "mpt_alibi"}
 # What `auto` takes for rows longer than every window; shown in the README. Anything not named here: packed.
-EXPECTED = dict.fromkeys(WINDOWED | ALIBI, "cached") | dict.fromkeys(RECURRENT, "padded")
+EXPECTED = dict.fromkeys(WINDOWED | ALIBI | ENCODER_DECODER, "cached") | dict.fromkeys(RECURRENT, "padded")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
@@ -46,10 +48,14 @@ def naive(model, encoded):
     """One unpadded row at a time, full logits, float32 log-softmax: what the official harness computes."""
     found = {}
     for a in encoded:
-        ids = torch.tensor([a.context + a.continuation])
-        logprobs = torch.log_softmax(model(input_ids=ids).logits.float(), dim=-1)[0]
-        start = len(a.context)
-        found[a.key] = sum(float(logprobs[start + i - 1, token]) for i, token in enumerate(a.continuation))
+        if model.config.is_encoder_decoder:
+            start = model.config.decoder_start_token_id
+            inputs = {"input_ids": a.context, "decoder_input_ids": (start, *a.continuation[:-1])}
+        else:
+            inputs = {"input_ids": (a.context + a.continuation)[:-1]}
+        logits = model(**{name: torch.tensor([ids]) for name, ids in inputs.items()}).logits[0]
+        logprobs = torch.log_softmax(logits.float(), dim=-1)[-len(a.continuation) :]
+        found[a.key] = sum(float(logprobs[i, token]) for i, token in enumerate(a.continuation))
     return found
 
 
@@ -95,7 +101,7 @@ def test_a_config_that_lies_is_caught(monkeypatch):
     model = build("mistral_window", "sdpa")
     groups = group_by_context(answers())
     assert choose_layout(model, groups, "auto", 256).layout == "cached"
-    monkeypatch.setattr(layouts, "_text_config", lambda model: SimpleNamespace(_attn_implementation="sdpa"))
+    monkeypatch.setattr(layouts, "text_config", lambda model: SimpleNamespace(_attn_implementation="sdpa"))
     choice = choose_layout(model, groups, "auto", 256)
     assert choice.layout == "cached"
     assert choice.refused[0].startswith("packed: differs from padded")

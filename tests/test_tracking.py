@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:Deprecation
 
 KEYS = [
     "score", "spearman", "kendall", "pair_accuracy", "top1", "n", "undefined", "constant_scores", "truncated",
-    "left_out", "length_bias", "votes_length", "length_partialled", "loglikelihood_top", "loglikelihood_bottom",
+    "left_out", "noise", "length_bias", "votes_length", "length_partialled", "loglikelihood_top", "loglikelihood_bottom",
 ]  # fmt: skip
 
 

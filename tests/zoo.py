@@ -24,6 +24,8 @@ _NO_KV = [name for name in _SMALL if name not in ("num_key_value_heads", "head_d
 _GPT2 = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 256,
          "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
 WINDOW = 16
+_VISION = {"model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1,
+           "num_attention_heads": 2, "image_size": 8, "patch_size": 4}  # fmt: skip
 
 # name -> (config class, its settings); every model class is found from the config
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -76,8 +78,42 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
             mamba_d_state=8, mamba_n_groups=1, mamba_chunk_size=8,
         ),
     ),
+    "zamba2": (
+        "Zamba2Config",
+        _small(
+            *[n for n in _SMALL if n not in ("head_dim", "num_hidden_layers")], num_hidden_layers=3, mamba_d_state=8,
+            mamba_ngroups=1, n_mamba_heads=8, mamba_headdim=8, chunk_size=8, layers_block_type=["mamba", "hybrid", "mamba"],
+            use_mamba_kernels=False,
+        ),
+    ),
+    "qwen3_moe": ("Qwen3MoeConfig", _small(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24)),
+    "t5": ("T5Config", {"vocab_size": VOCABULARY, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4,
+                        "decoder_start_token_id": 0}),
+    "bart": (
+        "BartConfig",
+        {"vocab_size": VOCABULARY, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
+         "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "max_position_embeddings": 256,
+         "forced_eos_token_id": None},
+    ),
+    "llava": ("LlavaConfig", {"vision_config": _VISION, "text_config": {"model_type": "llama", **_small()}, "image_token_index": 95}),
+    "gemma3_vision": (
+        "Gemma3Config",
+        {"vision_config": {"model_type": "siglip_vision_model", **_VISION}, "mm_tokens_per_image": 4,
+         "text_config": _small(sliding_window=WINDOW, query_pre_attn_scalar=8)},
+    ),
+    "qwen2_vl": (
+        "Qwen2VLConfig",
+        {"vision_config": {"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 2, "patch_size": 4},
+         "text_config": _small(
+             *[n for n in _SMALL if n != "head_dim"],
+             rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]})},
+    ),
     "rwkv": ("RwkvConfig", _small(*_CORE, num_hidden_layers=2, attention_hidden_size=32, context_length=256)),
 }  # fmt: skip
+
+
+# vision-language configs name a causal model too: what they are comes first
+_AUTO = (tf.AutoModelForImageTextToText, tf.AutoModelForSeq2SeqLM, tf.AutoModelForCausalLM)
 
 
 def build(name: str, attention: str = "sdpa", scale: float = 3.0) -> Any:
@@ -86,7 +122,8 @@ def build(name: str, attention: str = "sdpa", scale: float = 3.0) -> Any:
     config = getattr(tf, config_class)(**settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        model = tf.AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+        kind = next(auto for auto in _AUTO if type(config) in auto._model_mapping)
+        model = kind.from_config(config, attn_implementation=attention)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:

