@@ -13,7 +13,7 @@ from .questions import Question
 
 _N = 8  # words to an n-gram: PaLM's analysis (Chowdhery et al. 2022, section 8) uses 8-grams too
 _SHARE = 0.5  # of an answer's n-grams that must be in the training data
-_ROWS = 20_000  # rows looked at; of more, a seeded sample
+_ROWS = 10_000  # rows looked at; of more, a seeded sample
 # A run of word characters, or one character of a script that writes without spaces.
 _WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯]|[^\W぀-ヿ㐀-鿿가-힯]+")
 

@@ -45,7 +45,7 @@ class History:
         start, now: log-likelihoods of the first and the last look, nats per answer.
         proxies: W&B name -> (looks,) mean since the look before, NaN where not logged.
         directions: which way is better, for the proxies where that is known.
-        improved: proxies that got better since the start, clearest first.
+        improved: proxies that got better since the start, the most telling first.
         rewards: explicit reward per answer, `None` without one.
     """
 

@@ -15,23 +15,24 @@ Direction = Literal["up", "down"]
 _IGNORED = {"epoch", "step", "learning_rate", "grad_norm", "num_tokens", "step_time", "total_flos"}
 _IGNORED_PARTS = ("runtime", "per_second", "num_input_tokens", "train_loss")
 # What each stable TRL trainer, and the experimental ones that are tested, optimises: the last part of the key and the
-# direction that counts as progress. Signals that only accompany training (kl, entropy, logits, lengths) have none.
+# direction that counts as progress, the most telling first. Signals that only accompany training (kl, entropy, logits,
+# lengths) have none.
 _DIRECTIONS: dict[str, Direction] = {
+    "reward": "up",  # GRPO, RLOO
+    "objective/rlhf_reward": "up",  # Online-DPO
+    "objective/scores": "up",
+    "objective/scores_margin": "up",
+    "rewards/margins": "up",  # DPO and its loss types, KTO, ORPO, CPO, Online-DPO
+    "margin": "up",  # Reward
     "loss": "down",
     "nll_loss": "down",  # ORPO, CPO
-    "mean_token_accuracy": "up",  # SFT
-    "rewards/margins": "up",  # DPO and its loss types, KTO, ORPO, CPO, Online-DPO
     "rewards/accuracies": "up",
-    "rewards/chosen": "up",
-    "rewards/rejected": "down",
+    "accuracy": "up",  # Reward
+    "mean_token_accuracy": "up",  # SFT
     "log_odds_chosen": "up",  # ORPO
     "log_odds_ratio": "up",
-    "reward": "up",  # GRPO, RLOO
-    "objective/scores": "up",  # Online-DPO
-    "objective/rlhf_reward": "up",
-    "objective/scores_margin": "up",
-    "accuracy": "up",  # Reward
-    "margin": "up",
+    "rewards/chosen": "up",
+    "rewards/rejected": "down",
 }
 _ONLINE = ("reward", "objective/rlhf_reward")  # where these are logged, the loss says nothing about progress
 _LEAST_POINTS = 5  # logged values below which no trend is significant
@@ -87,7 +88,7 @@ def improved(
 ) -> list[str]:
     """The signals that got better since the start: one-sided Mann-Kendall test for a trend over all logged values.
 
-    (Mann 1945; Kendall's tau of value and time, exact for few values.) Sorted by p-value, clearest first.
+    (Mann 1945; Kendall's tau of value and time, exact for few values.) What is optimised most directly comes first.
     """
     series: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for step, key, value in _points(log_history, override or ()):
@@ -101,8 +102,8 @@ def improved(
         at, values = np.array(points).T
         p = stats.kendalltau(at, values, alternative="greater" if ways[key] == "up" else "less").pvalue
         if p < alpha:  # NaN for a signal that never moves
-            found.append((float(p), key))
-    return [key for _, key in sorted(found)]
+            found.append(key)
+    return sorted(found, key=_rank)
 
 
 def check_directions(override: Mapping[str, Direction] | None) -> dict[str, Direction]:
@@ -137,6 +138,11 @@ def _points(
             name = wandb_name(key)
             if (name in told or _counts(key)) and _is_number(value):
                 yield int(row.get("step", -1)), name, float(value)
+
+
+def _rank(name: str) -> tuple[int, str]:
+    known = list(_DIRECTIONS)
+    return known.index(_tail(name)) if _tail(name) in known else len(known), name
 
 
 def _as_logged(key: str) -> str:
