@@ -112,7 +112,7 @@ def rolling(history: History) -> dict[str, float]:
     The sign is turned for proxies where less is better; those without a known direction keep theirs. NaN with
     fewer than four evaluations that have both.
     """
-    score = np.nanmean(history.pearson, axis=1) if history.pearson.size else np.empty(0)
+    score = np.array([_mean(look) for look in history.pearson])
     values: dict[str, float] = {}
     for key, series in history.proxies.items():
         sign = -1 if history.directions.get(key) == "down" else 1
@@ -155,9 +155,9 @@ def gao_peak(alpha: float, beta: float, kind: str) -> float:
 
 
 def kl_curve(history: History, *, resamples: int = 200, seed: int = 0) -> dict[str, float]:
-    """The fits of Gao et al. to HRE's gain over sqrt(KL), with the fitted peak and its bootstrap interval.
+    """`sqrt_kl` now, and the fits of Gao et al. to HRE's gain over it: the fitted peak with its bootstrap interval.
 
-    Empty where KL is not logged or fewer than six evaluations have it. The interval is that of the resamples
+    Empty where KL is not logged; no fits where fewer than six evaluations have it. The interval is that of the resamples
     (over questions) whose curve has a peak at all; `kl_peak_<fit>_share` says how many have.
     """
     key = next((k for k in history.proxies if k.split("/")[-1] == "kl"), None)
@@ -165,14 +165,14 @@ def kl_curve(history: History, *, resamples: int = 200, seed: int = 0) -> dict[s
         return {}
     usable = np.isfinite(history.proxies[key])
     usable[0] = False  # the baseline is d = 0, gain 0: both fits pass through it by construction
+    values = {"sqrt_kl": float(np.sqrt(np.maximum(history.proxies[key][-1], 0)))}
     known = np.isfinite(history.pearson).all(axis=0)
     if usable.sum() < _LEAST_FIT or known.sum() < 2:
-        return {}
+        return values
     d = np.sqrt(np.maximum(history.proxies[key][usable], 0))
     gains = (history.pearson[usable] - history.pearson[0])[:, known]
     rng = np.random.default_rng(seed)
     picks = rng.integers(gains.shape[1], size=(resamples, gains.shape[1]))
-    values: dict[str, float] = {}
     for kind in _FITS:
         alpha, beta = gao_fit(d, gains.mean(axis=1), kind)
         peaks = np.array([gao_peak(*gao_fit(d, gains[:, pick].mean(axis=1), kind), kind) for pick in picks])

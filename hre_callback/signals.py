@@ -18,6 +18,7 @@ from .story import (
     n_questions,
     proxy,
     proxy_values,
+    short,
     values,
 )
 
@@ -77,6 +78,14 @@ def _kl(record: Record) -> str:
         "HRE against the square root of the KL divergence from the start, in training order. A curve that bends "
         f"down buys reward at people’s expense. n = {n_questions(record):,} questions at every point."
     )
+    peak, low, high, share = (
+        latest(mismatch_values(record, f"kl_peak_rl{end}")) for end in ("", "_low", "_high", "_share")
+    )
+    if math.isfinite(peak):
+        words += (
+            f" The fit d(α − β ln d) of Gao et al. peaks at {short(peak)} (95 % interval {short(low)} to {short(high)}; "
+            f"{share:.0%} of the resamples have a peak)."
+        )
     return _figure("What moving away from the start costs", body, words) if body else ""
 
 

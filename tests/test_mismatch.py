@@ -196,7 +196,8 @@ def test_the_fits_of_gao_find_their_peak(kind, peak):
     found = kl_curve(run)
     assert found[f"kl_peak_{kind}_low"] < peak < found[f"kl_peak_{kind}_high"]
     assert found[f"kl_peak_{kind}_share"] > 0.9
-    assert kl_curve(planted(values[:5], proxies={"train/kl": np.arange(5.0)})) == {}
+    assert kl_curve(planted(values[:5], proxies={"train/kl": np.arange(5.0)})) == {"sqrt_kl": 2.0}
+    assert kl_curve(planted(values)) == {}
 
 
 def test_length_drift_sees_a_model_that_turns_to_long_answers():
