@@ -46,11 +46,10 @@ def no_trace(model: torch.nn.Module) -> Iterator[None]:
         np.random.set_state(numpy_state)
 
 
-def forward_parameters(model: torch.nn.Module) -> set[str]:
-    """Names that the model's forward accepts, seen through wrappers (PEFT, FSDP, DDP, torch.compile).
+def innermost(model: torch.nn.Module) -> torch.nn.Module:
+    """The model behind its wrappers (PEFT, FSDP, DDP, torch.compile), to look at.
 
-    Wrappers are looked through for the signature only; calls always go to the model as given, because the
-    hooks of sharded parameters live on the outermost module.
+    Never to be called: the hooks of sharded parameters live on the outermost module.
     """
     inner: Any = model
     while True:
@@ -61,9 +60,15 @@ def forward_parameters(model: torch.nn.Module) -> set[str]:
         elif isinstance(getattr(inner, "module", None), torch.nn.Module):
             inner = inner.module
         else:
-            names = set(inspect.signature(type(inner).forward).parameters)
-            # some of transformers' own (LLaVA) hand `use_cache` down unnamed
-            return names | {"use_cache"} if isinstance(inner, PreTrainedModel) else names
+            return inner  # type: ignore[no-any-return]
+
+
+def forward_parameters(model: torch.nn.Module) -> set[str]:
+    """Names that the model's forward accepts, seen through wrappers."""
+    inner = innermost(model)
+    names = set(inspect.signature(type(inner).forward).parameters)
+    # some of transformers' own (LLaVA) hand `use_cache` down unnamed
+    return names | {"use_cache"} if isinstance(inner, PreTrainedModel) else names
 
 
 class Scorer:
