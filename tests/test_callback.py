@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from hre_callback import HREConfig, HumanRankEvalCallback, HumanRankEvaluator
@@ -14,7 +15,7 @@ from hre_callback.correlation import METRICS, HREResult
 from hre_callback.evaluator import EvaluationError
 from hre_callback.record import read_record
 
-from .trainers import questions, sft_trainer
+from .trainers import dropout_model, questions, sft_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*torch.jit.script.*")
 
@@ -249,3 +250,23 @@ def test_another_prompt_than_the_training_data_s_is_said(tmp_path, conversationa
         callbacks=[HumanRankEvalCallback(questions(2), HREConfig(prompt=prompt))],
     ).train()
     assert any("would measure the model as it is trained" in r.getMessage() for r in caplog.records) == warned
+
+
+def test_scores_are_taken_under_the_autocast_of_training(tmp_path):
+    """The Trainer folds bfloat16 autocast into the model's own forward, so that is what the callback scores with."""
+    callback = HumanRankEvalCallback(questions(), HREConfig(token_budget=512))
+    trainer = sft_trainer(tmp_path, [callback], bf16=True, max_steps=1)
+    tok, plain = trainer.processing_class, dropout_model(trainer.processing_class)
+    plain.load_state_dict(trainer.model.state_dict())
+    trainer.train()
+    record = read_record(tmp_path / "hre.jsonl")
+    seen = np.array(record.evaluations[0]["loglikelihoods"])
+    evaluator = HumanRankEvaluator(questions(), tok, callback.config)
+    exact = np.array(evaluator.evaluate(plain).loglikelihoods)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = np.array(HumanRankEvaluator(questions(), tok, callback.config).evaluate(plain).loglikelihoods)
+    assert np.abs(seen - cast).max() < 1e-6 < np.abs(exact - cast).max()
+    assert callback.evaluator.layout.layout == "packed", callback.evaluator.layout.refused
+    row = record.evaluations[0]["metrics"]
+    assert 0 <= row["hre/noise"] < 0.05  # a model as small as this may round alike in both layouts
+    assert record.evaluations[1]["metrics"]["hre/noise"] >= 0

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hre_callback.correlation import METRICS, correlate, partial_correlation, pearson, question_metrics
+from hre_callback.correlation import (
+    METRICS,
+    correlate,
+    partial_correlation,
+    pearson,
+    pearson_variance,
+    question_metrics,
+)
 
 numbers = st.floats(-1e3, 1e3, allow_nan=False).map(lambda x: round(x, 3))
 questions = st.integers(2, 8).flatmap(
@@ -106,3 +113,28 @@ def test_displacement_shows_what_ranks_hide():
 def test_empty_means_are_nan_without_a_warning():
     found = result([[1, 1]], [[-1.0, -2.0]])
     assert np.isnan(found.score) and found.n == 0
+
+
+def test_noise_of_arithmetic_is_what_small_errors_do_to_the_mean():
+    """Against brute force: scores off by independent errors, many times."""
+    rng = np.random.default_rng(0)
+    votes = rng.integers(0, 30, (5, 4))
+    lls, errors = rng.normal(-300, 40, (5, 4)), rng.uniform(0.01, 0.5, (5, 4))
+    divisors = rng.integers(50, 400, (5, 4))
+
+    def score(lls, rounding=None):
+        names = [str(i) for i in range(5)]
+        return correlate(
+            fingerprint="f", ids=names, topics=names, votes=votes.tolist(), loglikelihoods=lls.tolist(),
+            divisors=divisors.tolist(), lengths=divisors.tolist(), rounding=rounding,
+        )  # fmt: skip
+
+    seen = np.std([score(lls + errors * rng.normal(size=(5, 4))).score for _ in range(1500)])
+    assert score(lls, errors.tolist()).noise == pytest.approx(seen, rel=0.1)
+    assert np.isnan(score(lls).noise)
+
+
+def test_noise_where_r_cannot_move():
+    assert np.isnan(pearson_variance([2, 2, 2], [1.0, 2.0, 3.0], [0.1] * 3))
+    assert pearson_variance([1, 2, 3], [5.0, 5.0, 5.0], [0.1] * 3) == 0
+    assert pearson_variance([1, 2], [3.0, 4.0], [0.1] * 2) == pytest.approx(0)

@@ -9,7 +9,7 @@ import torch
 
 from hre_callback import layout as layouts
 from hre_callback import loglikelihood
-from hre_callback.batches import group_by_context
+from hre_callback.batches import Targets, group_by_context
 from hre_callback.encoding import EncodedAnswer
 from hre_callback.layout import choose_layout, plan
 from hre_callback.loglikelihood import forward_parameters, score_batches
@@ -124,6 +124,16 @@ def test_chunks_do_not_change_the_sum(monkeypatch):
     whole = score_batches(model, batches)
     monkeypatch.setattr(loglikelihood, "_CHUNK", VOCABULARY)  # one row at a time
     assert score_batches(model, batches) == pytest.approx(whole, abs=1e-6)
+
+
+def test_a_large_vocabulary_costs_no_precision():
+    """A sum over many tokens, against float64; torch's own log_softmax is off by a hundred times as much."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(60, 50_000, generator=generator) * 3
+    ids = torch.randint(0, 50_000, (60,), generator=generator)
+    targets = Targets(torch.arange(60), ids, torch.zeros(60, dtype=torch.long))
+    exact = float(logits.double().log_softmax(-1)[torch.arange(60), ids].sum())
+    assert float(loglikelihood._sum_by_answer((logits,), targets, 1)) == pytest.approx(exact, abs=2e-5)
 
 
 @pytest.mark.parametrize("layout", ["padded", "packed", "cached"])

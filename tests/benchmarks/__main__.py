@@ -28,12 +28,13 @@ from hre_callback.models import demo_model_folder, load_model
 
 from . import memory, ways
 
+MEMORY_QUESTIONS = 6
 FULL = 512  # questions of the evaluation that start-up is compared with
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--questions", type=int, default=6, help="of each set")
+    parser.add_argument("--questions", type=int, default=2, help="of each set; 12 takes an hour")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
@@ -51,24 +52,25 @@ def main() -> None:
         "machine": platform.machine(),
         "versions": {name: version(name) for name in ("torch", "transformers", "lm-eval") if _has(name)},
     }
+
+    def keep(name: str, found: Any) -> None:
+        results[name] = found
+        asked.out.write_text(json.dumps(results, indent=1) + "\n")  # so that an interrupted run is not lost
+
     for name, questions in sets.items():
-        results[name] = compare(model, tokenizer, questions, asked.repeats)
+        keep(name, compare(model, tokenizer, questions, asked.repeats))
         print(_table(name, results[name]), flush=True)
-    results["startup"] = startup(model, tokenizer, results["beer"])
+    keep("startup", startup(model, tokenizer, results["beer"]))
     print(
         "start-up: {seconds:.1f} s, {share:.1%} of an evaluation of {questions} questions".format(
             **results["startup"]
         )
     )
-    results["memory"] = {
-        way: memory.measure(way, asked.questions)
-        for way in memory.WAYS
-        if way != "harness" or _has("lm-eval")
-    }
+    ways_here = [way for way in memory.WAYS if way != "harness" or _has("lm-eval")]
+    keep("memory", {way: memory.measure(way, MEMORY_QUESTIONS) for way in ways_here})
     print(f"\npeak memory over the model's own, vocabulary {memory.VOCABULARY:,}")
     for way, mib in results["memory"].items():
         print(f"  {way:10} {mib:7.0f} MiB  {mib / results['memory']['official']:.2f} of official")
-    asked.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def compare(model: Any, tokenizer: Any, questions: Sequence[Question], repeats: int) -> dict[str, Any]:
