@@ -15,7 +15,7 @@ slow: $(READY)  ## the long simulations and end-to-end runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
 
 bench: $(READY)  ## time and memory beside the official harness, lm-evaluation-harness and the dense limit
-	$(BIN)/pip install -q -e '.[bench]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[bench]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks
 
 check: $(READY)  ## format, lint, types

@@ -107,8 +107,16 @@ class HumanRankEvalCallback(TrainerCallback):
             rewards=total(rewards) if rewards else None,
             of_rewards=self.evaluator.of_rewards,
         )
-        about = {**_describe(args, kwargs.get("model")), "overlap": overlap, "rewards": rewards}
+        about = {
+            **_describe(args, kwargs.get("model")),
+            "overlap": overlap,
+            "rewards": rewards,
+            "rounding": self.evaluator.rounding,
+        }
         self.monitor.start(about, resume_step=state.global_step)
+        self.evaluator.rounding = float(
+            self.monitor.run.get("rounding") or "nan"
+        )  # a resumed run keeps its own
         if failed is not None:
             self.monitor.note("reward_failed", state.global_step, reason=failed)
         self._trackers = Trackers.for_run(args, self.config.name, is_main=state.is_world_process_zero)

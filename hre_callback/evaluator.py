@@ -51,6 +51,9 @@ class HumanRankEvaluator:
         self.fingerprint = fingerprint(self.questions)
         self.layout: LayoutChoice | None = None
         self.budget = 0
+        self.rounding = (
+            math.nan
+        )  # nats a token that arithmetic alone changes, measured by the probe of `prepare`
         self.of_rewards = False  # scores are a reward model's own numbers; known from `prepare` on
         self._encoding = Encoding((), ())
         self._groups: list[Group] = []
@@ -77,6 +80,7 @@ class HumanRankEvaluator:
         self.layout = self._within_memory(
             lambda: choose_layout(model, groups, self.config.layout, self.budget)
         )
+        self.rounding = self.layout.rounding
         if self.layout.layout == "padded":  # nothing is shared within a question, so ranks may share it out
             groups = one_by_one(groups)
         self._groups = distributed.my_share(groups)
@@ -164,8 +168,6 @@ class HumanRankEvaluator:
                 f"the model gives NaN or infinite log-likelihoods for {len(bad)} of {len(scored)} answers, "
                 f"first question {question!r} answer {index}"
             )
-        assert self.layout is not None
-        nats = self.layout.rounding  # a token, from the probe; independent errors add up like a random walk
         tokens = {key: len(answer.continuation) for key, answer in encoded.items()}
         rows = [[(q.id, index) for index in range(len(q.answers))] for q in self.questions]
         return correlate(
@@ -178,5 +180,6 @@ class HumanRankEvaluator:
             lengths=[[encoded[key].length if key in encoded else 0 for key in keys] for keys in rows],
             truncated=self._encoding.truncated,
             left_out=len(self._encoding.left_out),
-            rounding=[[nats * math.sqrt(tokens.get(key, 0)) for key in keys] for keys in rows],
+            # independent errors add up like a random walk
+            rounding=[[self.rounding * math.sqrt(tokens.get(key, 0)) for key in keys] for keys in rows],
         )

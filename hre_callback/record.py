@@ -180,7 +180,7 @@ class RunRecord:
         changed = {
             key: value
             for key, value in new.items()
-            if key not in ("started", "questions") and old[0].get(key) != value
+            if key not in ("started", "questions", "rounding") and old[0].get(key) != value
         }
         event = {
             "kind": "resumed",

@@ -7,12 +7,14 @@ import math
 import pytest
 import torch
 
+from hre_callback import EvaluationError, HREConfig, HumanRankEvaluator
 from hre_callback import layout as layouts
 from hre_callback.batches import Group, group_by_context
 from hre_callback.encoding import EncodedAnswer
 from hre_callback.layout import choose_layout, plan
 
 from .test_loglikelihood import answers
+from .trainers import dropout_model, questions, tokenizer
 from .zoo import build
 
 pytestmark = [pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")]
@@ -75,11 +77,12 @@ class NoRoom(torch.nn.Module):
 
 
 def test_a_probe_that_runs_out_of_memory_halves_the_budget():
-    model = NoRoom(build("llama"), most=60)
-    choice = choose_layout(model, group_by_context(answers()), "auto", 512)
-    assert (choice.layout, choice.budget) == ("packed", 64) and model.refused
-    with pytest.raises(torch.OutOfMemoryError):
-        choose_layout(NoRoom(build("llama"), most=5), group_by_context(answers()), "auto", 512)
+    evaluator = HumanRankEvaluator(questions(), tokenizer(), HREConfig(token_budget=512))
+    model = NoRoom(dropout_model(evaluator.tokenizer), most=60)
+    evaluator.prepare(model)
+    assert evaluator.layout.layout == "packed" and evaluator.budget == 64 and model.refused
+    with pytest.raises(EvaluationError, match="out of memory with 1 tokens a batch"):
+        evaluator.prepare(NoRoom(dropout_model(evaluator.tokenizer), most=5))
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "qwen3", "opt"])
