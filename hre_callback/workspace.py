@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .mismatch import prefix
 from .trackers import GLOBAL_STEP
 
 _TITLE = "HumanRankEval"
@@ -83,9 +84,14 @@ def _sections(name: str) -> list[Any]:
         ],
         "Topics": [all_of("HRE by topic", f"{name}/topic/.*")],
         "Mismatch": [
-            all_of("Human, policy, reward: who agrees with whom", "mismatch/(human|policy)_.*"),
-            all_of("Rolling rank correlation of HRE with each signal", "mismatch/kendall/.*"),
-            all_of("Cost of trusting each signal", "mismatch/regret/.*"),
+            all_of(
+                "Human, policy, reward: who agrees with whom",
+                f"{prefix(name)}(human|policy)_(policy|reward|implicit)$",
+            ),
+            all_of("Rolling rank correlation of HRE with each signal", f"{prefix(name)}kendall/.*"),
+            all_of("Cost of trusting each signal", f"{prefix(name)}regret/.*"),
+            lines("The verdict: 0 aligned, 1 watch, 2 mismatch", f"{prefix(name)}verdict"),
+            lines("HRE against sqrt(KL)", of("score"), x=f"{prefix(name)}sqrt_kl"),
             *(lines(f"HRE against {key}", of("score"), x=of(f"proxy/{key}")) for key in _SIGNALS),
             panels.ScatterPlot(
                 title="Last HRE against training loss, one dot a run", x="train/loss", y=of("last")
