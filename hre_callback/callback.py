@@ -114,9 +114,8 @@ class HumanRankEvalCallback(TrainerCallback):
             "rounding": self.evaluator.rounding,
         }
         self.monitor.start(about, resume_step=state.global_step)
-        self.evaluator.rounding = float(
-            self.monitor.run.get("rounding") or "nan"
-        )  # a resumed run keeps its own
+        rounding = self.monitor.run.get("rounding")  # a resumed run keeps that of its beginning
+        self.evaluator.rounding = float("nan") if rounding is None else rounding
         if failed is not None:
             self.monitor.note("reward_failed", state.global_step, reason=failed)
         self._trackers = Trackers.for_run(args, self.config.name, is_main=state.is_world_process_zero)
