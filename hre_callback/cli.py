@@ -71,7 +71,7 @@ def score(
     config = HREConfig(prompt=prompt, layout=layout, normalization=normalization, max_length=max_length)  # type: ignore[arg-type]
     result, loaded = _score(model, questions, config, dtype=dtype, limit=limit, quiet=quiet or as_json)
     if out is not None:
-        write_scores(out, score_rows(result, loaded))
+        write_scores(out, score_rows(result, loaded, config))
     if as_json:
         print(json.dumps(summarize(result)))
     elif not quiet:

@@ -78,6 +78,7 @@ def last_scores(record: Record, path: Path) -> Scores:
         question["id"]: {
             "pearson": r,
             "fingerprint": record.run["fingerprint"],
+            "scoring": record.run.get("identity"),
             "cluster": question.get("cluster"),
         }
         for question, r in zip(record.run["questions"], values[-1], strict=True)
@@ -88,13 +89,18 @@ def compare_scores(reference: Scores, now: Scores) -> Comparison:
     """The paired difference over the same questions.
 
     Raises:
-        ValueError: the two files hold different questions.
+        ValueError: the two hold different questions, or were scored in different ways.
     """
     prints = [{row.get("fingerprint") for row in rows.values()} for rows in (reference, now)]
     if reference.keys() != now.keys() or prints[0] != prints[1]:
         raise ValueError(
             f"the score files are of different questions ({len(reference)} with fingerprint {sorted(map(str, prints[0]))}, "
             f"{len(now)} with {sorted(map(str, prints[1]))}): score both models on the same file"
+        )
+    ways = [next(iter(rows.values()), {}).get("scoring") for rows in (reference, now)]
+    if None not in ways and ways[0] != ways[1]:
+        raise ValueError(
+            f"the scores are not comparable: one side was scored with {ways[0]}, the other with {ways[1]}"
         )
     ids = sorted(reference)
     clusters = [reference[i].get("cluster") for i in ids]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from .config import HREConfig
 from .correlation import HREResult
 from .files import write_whole
 from .questions import Question
@@ -19,16 +20,20 @@ from .significance import bootstrap_interval
 _CORRELATIONS = ("pearson", "spearman", "kendall")
 
 
-def score_rows(result: HREResult, questions: Sequence[Question]) -> list[dict[str, Any]]:
+def score_rows(
+    result: HREResult, questions: Sequence[Question], config: HREConfig | None = None
+) -> list[dict[str, Any]]:
     """One JSON-plain row per question: `id`, `topic`, the three correlations (null where undefined), `loglikelihoods`.
 
-    `fingerprint` and, where the questions have one, `cluster` are there so that two files can be compared.
+    `fingerprint`, `scoring` (the settings that scores depend on) and, where the questions have one, `cluster` are
+    there so that two files can be compared.
     """
     rows = []
     for i, question in enumerate(questions):
         row: dict[str, Any] = {"id": question.id, "topic": question.topic}
         row |= {name: result.per_question[name][i] for name in _CORRELATIONS}
         row |= {"loglikelihoods": result.loglikelihoods[i], "fingerprint": result.fingerprint}
+        row |= {"scoring": (config or HREConfig()).identity()}
         if question.cluster is not None:
             row["cluster"] = question.cluster
         rows.append(plain(row))

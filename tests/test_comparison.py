@@ -103,6 +103,13 @@ def test_a_run_against_its_start_and_what_each_rule_says(tmp_path, capsys):
     assert found["stops"]["drop_from_start"] is None and len(found["evaluations"]) == 8
     out, _ = hre("compare", still, falling, capsys=capsys)
     assert "worse for people" in out
+    other = record(tmp_path / "other" / "hre.jsonl", history(4, 400, 8))
+    for folder, length in ((still, None), (other, 128)):
+        lines = (folder / "hre.jsonl").read_text().splitlines()
+        run = {**json.loads(lines[0]), "identity": {"max_length": length}}
+        lines[0] = json.dumps(run, separators=(",", ":"))
+        (folder / "hre.jsonl").write_text("\n".join(lines) + "\n")
+    assert "not comparable" in hre("compare", still, other, capsys=capsys, code=2)[1]
     alone = record(tmp_path / "alone" / "hre.jsonl", history(0, 40, 8)[:1])
     assert "needs two evaluations" in hre("compare", alone, capsys=capsys, code=2)[1]
 
