@@ -276,13 +276,18 @@ def judge(
     return Verdict("aligned", "", spent)
 
 
-def measure(history: History, *, seed: int = 0) -> dict[str, float]:
-    """Everything but the verdict, under keys without prefix; NaN and absent mean not to be known yet."""
+def measure(history: History, *, seed: int = 0, of_rewards: bool = False) -> dict[str, float]:
+    """Everything but the verdict, under keys without prefix; NaN and absent mean not to be known yet.
+
+    Args:
+        of_rewards: the scores are a reward model's numbers; what only log-likelihoods can tell is left out.
+    """
+    curves = {**rolling(history), **regrets(history, seed=seed), **kl_curve(history, seed=seed)}
+    if of_rewards:
+        return {"human_reward": _mean(history.pearson[-1]), **curves}
     return {
         **triangle(history, seed=seed),
-        **rolling(history),
-        **regrets(history, seed=seed),
-        **kl_curve(history, seed=seed),
+        **curves,
         **length_drift(history, seed=seed),
         **displacement(history, seed=seed),
     }

@@ -199,11 +199,9 @@ class Monitor:
             row = {key: value for key, value in row.items() if "/loglikelihood_" not in key}
         row |= {f"{name}/{key}": value for key, value in self._statistics(values).items()}
         row |= {f"{name}/seconds": seconds, f"{name}/overhead": overhead}
-        verdict = None
-        if not self.of_rewards:
-            history = self._history(steps, values, result, proxies, log_history)
-            verdict = self._judge(history) if len(steps) > 1 else None
-            row |= self._mismatch_row(history, verdict)
+        history = self._history(steps, values, result, proxies, log_history)
+        verdict = self._judge(history) if len(steps) > 1 else None
+        row |= self._mismatch_row(history, verdict)
         decision = self._decide(steps, values, verdict)
         was_mismatch = bool(self.looks) and self.looks[-1]["verdict"] == "mismatch"
         best = max((s for s in map(self._score_of, self.looks) if s is not None), default=float("inf"))
@@ -266,11 +264,11 @@ class Monitor:
             consecutive=config.consecutive,
             planned_looks=self.planned_looks,
             seed=config.seed,
-            displaced=displacement(history, seed=config.seed).get("displaced") == 1.0,
+            displaced=not self.of_rewards and displacement(history, seed=config.seed).get("displaced") == 1.0,
         )
 
     def _mismatch_row(self, history: History, verdict: Verdict | None) -> dict[str, float]:
-        row = measure(history, seed=self.config.seed)
+        row = measure(history, seed=self.config.seed, of_rewards=self.of_rewards)
         if verdict is not None:
             row |= {"verdict": float(LEVELS[verdict.name]), "false_alarm": verdict.false_alarm}
         return {f"{prefix(self.config.name)}{key}": value for key, value in row.items()}

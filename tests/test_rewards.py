@@ -148,6 +148,12 @@ def test_reward_trainer(tmp_path):
         "accuracy", "margin", "max_reward", "mean_reward", "min_reward", "num_tokens", "epoch", "grad_norm",
         "learning_rate", "loss", "step",
     }  # fmt: skip
+    last = record.evaluations[-1]
+    assert (
+        last["verdict"] == "aligned"
+        and last["metrics"]["mismatch/human_reward"] == last["metrics"]["hre/score"]
+    )
+    assert "mismatch/displaced" not in last["metrics"]
     assert not any("loglikelihood" in key for key in record.evaluations[-1]["metrics"])
     plain = reward_trainer(tmp_path / "plain", [])
     plain.train()
