@@ -20,14 +20,14 @@ class DataArguments:
     questions: str = field(metadata={"help": "Held-out questions: file, folder or hub dataset."})
     max_questions: int | None = field(default=None, metadata={"help": "Score a subset, stratified by topic."})
     reward: str = field(
-        default="length",
-        metadata={"help": "'length' (a mismatch on purpose), or a reward model: folder or hub id."},
+        default="brevity",
+        metadata={"help": "'brevity' (a mismatch on purpose), or a reward model: folder or hub id."},
     )
 
 
-def length_reward(completions: list[str], **kwargs: Any) -> list[float]:
-    """The longer, the better: easy to learn, and not what people vote for."""
-    return [len(completion) / 100 for completion in completions]
+def brevity_reward(completions: list[str], **kwargs: Any) -> list[float]:
+    """The shorter, the better: easy to learn, cheap to serve, and not what people vote for."""
+    return [-len(completion) / 100 for completion in completions]
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     parser = TrlParser((DataArguments, GRPOConfig, ModelConfig, HREArguments))
     data, args, model, hre = parser.parse_args_and_config()
     args.model_init_kwargs = {"dtype": model.dtype, **(args.model_init_kwargs or {})}
-    reward_funcs = [length_reward if data.reward == "length" else data.reward]
+    reward_funcs = [brevity_reward if data.reward == "brevity" else data.reward]
     questions = load_questions(data.questions, max_questions=data.max_questions)
     trainer = GRPOTrainer(
         model=model.model_name_or_path,
