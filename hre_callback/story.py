@@ -21,10 +21,12 @@ _PROXIES: dict[str, tuple[str, str | None]] = {
     "reward": ("reward", "higher"),
     "rewards/margins": ("reward margin", "higher"),
     "margins": ("reward margin", "higher"),
+    "margin": ("reward margin", "higher"),
     "eval/loss": ("evaluation loss", "lower"),
     "loss": ("training loss", "lower"),
     "kl": ("KL from the start", None),
     "rewards/accuracies": ("reward accuracy", "higher"),
+    "accuracy": ("reward accuracy", "higher"),
     "mean_token_accuracy": ("token accuracy", "higher"),
     "entropy": ("entropy", None),
 }
