@@ -51,12 +51,8 @@ def no_trace(model: torch.nn.Module) -> Iterator[None]:
     a forward without gradients.
     """
     flags = [(module, module.training) for module in model.modules()]
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    devices = (
-        [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    )
     try:
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
+        with random_state_kept(), torch.no_grad():
             model.eval()
             yield
     finally:
@@ -64,6 +60,19 @@ def no_trace(model: torch.nn.Module) -> Iterator[None]:
             module.training = flag
             if reshard := getattr(module, "reshard", None):
                 reshard()
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Whatever is drawn inside, the random state of Python, NumPy, torch and the accelerator is as before."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    devices = (
+        [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    )
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
 

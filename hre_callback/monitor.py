@@ -20,7 +20,7 @@ from . import distributed
 from .ceiling import human_ceiling, human_hre
 from .config import HREConfig
 from .correlation import HREResult
-from .mismatch import LEVELS, History, Verdict, displacement, judge, measure, prefix
+from .mismatch import LEVELS, History, Verdict, judge, measure, prefix
 from .proxies import Direction, directions, improved, proxies_since
 from .questions import Question
 from .record import Record, RunRecord, describe_questions
@@ -191,7 +191,7 @@ class Monitor:
     ) -> Outcome:
         name = self.config.name
         since = self.looks[-1]["step"] if self.looks else -1
-        proxies = proxies_since(log_history, since, step)
+        proxies = proxies_since(log_history, since, step, self.directions)
         steps, values = self.record.pearson_matrix()
         steps, values = [*steps, step], np.vstack([values, result.per_question["pearson"]])
         row = flatten(result, name=name)
@@ -200,8 +200,11 @@ class Monitor:
         row |= {f"{name}/{key}": value for key, value in self._statistics(values).items()}
         row |= {f"{name}/seconds": seconds, f"{name}/overhead": overhead}
         history = self._history(steps, values, result, proxies, log_history)
-        verdict = self._judge(history) if len(steps) > 1 else None
-        row |= self._mismatch_row(history, verdict)
+        measured = measure(history, seed=self.config.seed, of_rewards=self.of_rewards)
+        verdict = self._judge(history, measured) if len(steps) > 1 else None
+        if verdict is not None:
+            measured |= {"verdict": float(LEVELS[verdict.name]), "false_alarm": verdict.false_alarm}
+        row |= {f"{prefix(name)}{key}": value for key, value in measured.items()}
         decision = self._decide(steps, values, verdict)
         was_mismatch = bool(self.looks) and self.looks[-1]["verdict"] == "mismatch"
         best = max((s for s in map(self._score_of, self.looks) if s is not None), default=float("inf"))
@@ -255,7 +258,7 @@ class Monitor:
             clusters=self._clusters,
         )
 
-    def _judge(self, history: History) -> Verdict:
+    def _judge(self, history: History, measured: Mapping[str, float]) -> Verdict:
         config = self.config
         return judge(
             history,
@@ -264,14 +267,8 @@ class Monitor:
             consecutive=config.consecutive,
             planned_looks=self.planned_looks,
             seed=config.seed,
-            displaced=not self.of_rewards and displacement(history, seed=config.seed).get("displaced") == 1.0,
+            displaced=measured.get("displaced") == 1.0,
         )
-
-    def _mismatch_row(self, history: History, verdict: Verdict | None) -> dict[str, float]:
-        row = measure(history, seed=self.config.seed, of_rewards=self.of_rewards)
-        if verdict is not None:
-            row |= {"verdict": float(LEVELS[verdict.name]), "false_alarm": verdict.false_alarm}
-        return {f"{prefix(self.config.name)}{key}": value for key, value in row.items()}
 
     def _statistics(self, values: NDArray[np.float64]) -> dict[str, float]:
         """Interval of the last look, its paired difference to the first, and the running test for a fall."""

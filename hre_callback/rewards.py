@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .config import HREConfig
-from .loglikelihood import no_trace
+from .loglikelihood import no_trace, random_state_kept
 from .questions import Question
 
 RewardFunc = Callable[..., Sequence[float | None]]
@@ -39,12 +39,15 @@ def score_rewards(
     numbers: Sequence[float | None]
     for func in reward_funcs:
         if isinstance(func, (str, torch.nn.Module)):
-            name, numbers = _model_name(func), _of_model(func, texts, tokenizer)
+            name = _model_name(func)
+            with random_state_kept():  # a head that is missing from the checkpoint is drawn
+                numbers = _of_model(func, texts, tokenizer)
         else:
             name = getattr(func, "__name__", type(func).__name__)
             if inspect.iscoroutinefunction(func):
                 raise ValueError(f"reward function {name} is async; HRE calls sync functions only")
-            numbers = func(prompts=prompts, completions=completions, completion_ids=ids)
+            with random_state_kept():
+                numbers = func(prompts=prompts, completions=completions, completion_ids=ids)
         found[name] = _by_question(name, numbers, sizes)
     return found
 
@@ -55,11 +58,16 @@ def is_reward_model(model: torch.nn.Module) -> bool:
 
 
 def total(rewards: dict[str, Rewards]) -> Rewards:
-    """The sum over functions, as GRPO adds them up with equal weights; `None` where any is."""
+    """The sum over functions, as GRPO adds them up with equal weights: over those that say something of an answer."""
     return [
-        [None if None in answer else sum(answer) for answer in zip(*question, strict=True)]
+        [_sum(answer) for answer in zip(*question, strict=True)]
         for question in zip(*rewards.values(), strict=True)
     ]
+
+
+def _sum(numbers: Sequence[float | None]) -> float | None:
+    said = [number for number in numbers if number is not None]
+    return sum(said) if said else None
 
 
 def _in_trl_form(

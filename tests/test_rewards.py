@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -46,7 +48,9 @@ def test_functions_get_what_grpo_gives_them():
     assert seen["completions"][5] == f" {asked[1].answers[1].text}" and seen["ids"][0]
     assert found["spy"] == [[1.0, None, 1.0, 1.0], [1.0] * 4]
     first = asked[0].answers[0].text
-    assert total(found)[0][:2] == [1.0 + len(first) + 1, None]
+    second = asked[0].answers[1].text
+    assert total(found)[0][:2] == [1.0 + len(first) + 1, len(second) + 1]  # GRPO: nansum
+    assert total({"spy": found["spy"]})[0][1] is None
     tok.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
     score_rewards([spy], asked, HREConfig(prompt="chat"), tok)
     assert seen["prompts"][0] == [{"role": "user", "content": asked[0].question}]
@@ -92,6 +96,19 @@ def test_a_length_reward_is_exposed(tmp_path):
     assert last["mismatch/human_reward"] == first["mismatch/human_reward"]
     assert last["mismatch/human_implicit"] != last["mismatch/human_reward"]
     assert np.isfinite(first["mismatch/policy_reward"])
+
+
+def test_a_function_that_draws_leaves_no_trace(tmp_path):
+    def draws(completions, **kwargs):
+        return [random.random() + float(np.random.rand()) + float(torch.rand(())) for _ in completions]
+
+    plain = sft_trainer(tmp_path / "plain", [], max_steps=3)
+    plain.train()
+    watched = sft_trainer(
+        tmp_path / "watched", [HumanRankEvalCallback(questions(), reward_funcs=[draws])], max_steps=3
+    )
+    watched.train()
+    assert_same(fingerprint_of(plain), fingerprint_of(watched))
 
 
 def test_a_function_that_fails_is_told_of_and_left_out(tmp_path):
