@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test slow bench check format
+.PHONY: demo test slow frontends floors beside bench gpu check format
 
-demo: $(READY)  ## train a small real model with the callback attached; ends with a report
+demo: $(READY)  ## train a small real model twice, on what people liked and on what they did not; ends with a page of both
 	$(BIN)/hre demo --out demo
 
 test: $(READY)  ## the default tests, under 12 minutes on two cores
@@ -14,9 +14,24 @@ test: $(READY)  ## the default tests, under 12 minutes on two cores
 slow: $(READY)  ## the long simulations and end-to-end runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
 
-bench: $(READY)  ## time and memory beside the official harness, lm-evaluation-harness and the dense limit
+floors:  ## a quick part of the tests on the lowest releases that are admitted, and on the newest; environments of their own
+	OMP_NUM_THREADS=1 PYTHON=$(PYTHON) tests/floors.sh floors
+	OMP_NUM_THREADS=1 PYTHON=$(PYTHON) tests/floors.sh newest
+
+beside: $(READY)  ## which LLaMA-Factory, ms-swift and axolotl pip picks beside this package; asks the registry
+	$(BIN)/pytest -m registry tests/test_beside.py
+
+bench: $(READY)  ## time and memory beside the official harness, lm-evaluation-harness, the dense limit and the floor; growth; start-up and statistics
 	$(BIN)/pip install -q -c constraints.txt -e '.[bench]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.growth
+	$(BIN)/python -m tests.benchmarks.cost
+
+gpu:  ## proof and speed on this machine's accelerator; needs torch and transformers in PYTHON, nothing of .venv
+	$(PYTHON) -m tests.gpu
+
+frontends: $(READY)  ## train with axolotl, ms-swift and LLaMA-Factory, whose environments are in the folder HRE_FRONTENDS
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/frontends -m frontends
 
 check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .

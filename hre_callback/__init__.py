@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .callback import HumanRankEvalCallback
     from .config import HREArguments, HREConfig
-    from .correlation import HREResult
-    from .evaluator import HumanRankEvaluator
-    from .loglikelihood import EvaluationError
-    from .questions import Answer, Question, fingerprint, load_questions
-    from .record import read_record
-    from .report import write_report
+    from .data.preference_split import split_preferences
+    from .data.questions import Answer, Question, fingerprint, load_questions
+    from .run.monitor import Monitor
+    from .run.record import read_record
+    from .scoring.errors import EvaluationError
+    from .scoring.evaluator import HumanRankEvaluator
+    from .stats.correlation import HREResult
+    from .views.report import write_report
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,25 +27,29 @@ __all__ = [
     "HREResult",
     "HumanRankEvalCallback",
     "HumanRankEvaluator",
+    "Monitor",
     "Question",
     "fingerprint",
     "load_questions",
     "read_record",
+    "split_preferences",
     "write_report",
 ]
 _HOME = {
-    "Answer": "questions",
-    "EvaluationError": "loglikelihood",
+    "Answer": "data.questions",
+    "EvaluationError": "scoring.errors",
     "HREArguments": "config",
     "HREConfig": "config",
-    "HREResult": "correlation",
+    "HREResult": "stats.correlation",
     "HumanRankEvalCallback": "callback",
-    "HumanRankEvaluator": "evaluator",
-    "Question": "questions",
-    "fingerprint": "questions",
-    "load_questions": "questions",
-    "read_record": "record",
-    "write_report": "report",
+    "HumanRankEvaluator": "scoring.evaluator",
+    "Monitor": "run.monitor",
+    "Question": "data.questions",
+    "fingerprint": "data.questions",
+    "load_questions": "data.questions",
+    "read_record": "run.record",
+    "split_preferences": "data.preference_split",
+    "write_report": "views.report",
 }
 
 

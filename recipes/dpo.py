@@ -15,14 +15,10 @@ from hre_callback import HREArguments, HumanRankEvalCallback, load_questions
 class DataArguments:
     """What to train on and what to hold out."""
 
-    train: str = field(
-        metadata={"help": "JSONL with `prompt`, `chosen`, `rejected`, e.g. from hre build --pairs."}
-    )
+    train: str = field(metadata={"help": "JSONL with `prompt`, `chosen`, `rejected`, e.g. from hre build --pairs."})
     questions: str = field(metadata={"help": "Held-out questions: file, folder or hub dataset."})
     max_questions: int | None = field(default=None, metadata={"help": "Score a subset, stratified by topic."})
-    reverse: bool = field(
-        default=False, metadata={"help": "Swap chosen and rejected: a mismatch on purpose."}
-    )
+    reverse: bool = field(default=False, metadata={"help": "Swap chosen and rejected: a mismatch on purpose."})
 
 
 def main() -> None:

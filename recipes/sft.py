@@ -15,9 +15,7 @@ from hre_callback import HREArguments, HumanRankEvalCallback, load_questions
 class DataArguments:
     """What to train on and what to hold out."""
 
-    train: str = field(
-        metadata={"help": "JSONL with `prompt` and `completion`, e.g. from hre build --pairs."}
-    )
+    train: str = field(metadata={"help": "JSONL with `prompt` and `completion`, e.g. from hre build --pairs."})
     questions: str = field(metadata={"help": "Held-out questions: file, folder or hub dataset."})
     max_questions: int | None = field(default=None, metadata={"help": "Score a subset, stratified by topic."})
 

@@ -10,6 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from hre_callback.views.reading import Reading
+
+from .records import of_lines
+
 TOPICS = ("python", "java", "unix", "math", "stats", "english", "latex")
 QUESTIONS = (
     "How do I undo the last commit without losing my work?",
@@ -255,10 +259,13 @@ def grpo(looks: int = 16, **options: Any) -> list[dict[str, Any]]:
     return run_lines(gains, _grpo, trainer="GRPOTrainer", triangle=True, every=25, **options)
 
 
+def reading(lines: Sequence[dict[str, Any]]) -> Reading:
+    """The record of these lines, read."""
+    return Reading(of_lines(lines))
+
+
 def write(lines: Sequence[dict[str, Any]], path: Path) -> Path:
     """The record file of these lines, NaN as null."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        "".join(json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n" for line in lines)
-    )
+    path.write_text("".join(json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n" for line in lines))
     return path

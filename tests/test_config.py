@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import FrozenInstanceError, fields
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 from trl import ModelConfig, SFTConfig, TrlParser
 
-from hre_callback import HREArguments, HREConfig
+from hre_callback import HREArguments, HREConfig, HumanRankEvalCallback, load_questions
+from hre_callback.trackers.fanout import Trackers
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # TRL sets a name that transformers renames
 
@@ -78,3 +82,112 @@ def test_arguments_are_the_config_field_by_field():
 def test_a_bad_argument_is_named_when_the_config_is_made():
     with pytest.raises(ValueError, match="HREConfig.alpha is 2"):
         HREArguments(hre_alpha=2).to_config()
+
+
+WRONG = {
+    "whole": [1.5, 2.0, float("nan"), float("inf"), True, "5", [1], 10**400, np.array([1]), b"1", 1j],
+    "finite": [float("nan"), float("inf"), "0.05", True, None, [0.1], 10**400, np.float32("nan"), 1j],
+    "True or False": ["no", "yes", 0, 1, 1.0, None, []],
+    "allowed: ": [None, 1, ["auto"], "", b"auto", np.array(["auto", "b"])],
+    "letters, digits": [None, 3, ["hre"], b"hre", "../x", "a b", "a/b", "a\n"],
+}
+WORDS = {"int": "whole", "float": "finite", "bool": "True or False", "str": "letters, digits"}
+OPTIONAL = [f.name for f in fields(HREConfig) if "None" in str(f.type)]
+TYPED = [
+    (f.name, WORDS.get(str(f.type).removesuffix(" | None"), "allowed: "))
+    for f in fields(HREConfig)
+    if f.name != "chat_template_kwargs"
+]
+
+
+@pytest.mark.parametrize(("name", "words"), TYPED)
+def test_a_value_of_another_type_is_refused_whatever_the_field(name, words):
+    for value in WRONG[words]:
+        if value is None and name in OPTIONAL:
+            continue
+        with pytest.raises(ValueError) as error:
+            HREConfig(**{name: value})
+        assert str(error.value).startswith(f"HREConfig.{name} is ") and words in str(error.value)
+
+
+def test_numbers_of_numpy_become_plain():
+    config = HREConfig(eval_steps=np.int32(3), alpha=np.float32(0.5), min_delta=1, seed=np.uint8(2))
+    assert [type(x) for x in (config.eval_steps, config.alpha, config.min_delta, config.seed)] == [
+        int,
+        float,
+        int,
+        int,
+    ]
+    json.dumps(config.as_dict())
+
+
+def test_a_seed_that_no_generator_takes_is_refused():
+    with pytest.raises(ValueError, match="HREConfig.seed is -1; it must be at least 0"):
+        HREConfig(seed=-1)
+
+
+QUESTIONS = load_questions("bundled", max_questions=4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"config": {"eval_steps": 5}}, "config: found {'eval_steps': 5}, expected an HREConfig"),
+        ({"config": HREArguments()}, "expected an HREConfig or None: call its .to_config()"),
+        ({"config": 50}, "config: found 50"),
+        ({"config": False}, "config: found False"),
+        ({"reward_funcs": "my-reward"}, "reward_funcs: found 'my-reward', expected a list"),
+        ({"reward_funcs": len}, "reward_funcs: found <built-in function len>, expected a list"),
+        ({"reward_funcs": None}, "reward_funcs: found None"),
+        ({"reward_funcs": {"a": len}}, "reward_funcs: found {'a'"),
+        ({"reward_funcs": [len, 3]}, "reward_funcs[1]: found 3, expected a function"),
+        ({"proxies": ["loss"]}, "proxies: found ['loss'], expected a mapping"),
+        ({"proxies": "loss"}, "proxies: found 'loss'"),
+        ({"proxies": {3: "up"}}, "proxies: found the key 3"),
+        ({"proxies": {"loss": 1}}, "proxies['loss'] is 1"),
+        ({"questions": "beer.jsonl"}, "beer.jsonl: no such file or folder"),
+        ({"questions": 5}, "questions"),
+    ],
+)
+def test_arguments_of_the_callback_are_refused_by_name(arguments, message):
+    with pytest.raises(ValueError) as error:
+        HumanRankEvalCallback(**{"questions": QUESTIONS, **arguments})
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"topics": 5}, "topics: found 5, expected a list"),
+        ({"topics": [1]}, "topics: found [1]"),
+        ({"topics": {"math": 1}}, "topics: found {'math': 1}"),
+        ({"topics": []}, "topics: found []"),
+        ({"seed": "a"}, "seed: found 'a', expected an integer"),
+        ({"seed": None}, "seed: found None"),
+        ({"seed": True}, "seed: found True"),
+        ({"max_questions": 2.0}, "max_questions: found 2.0"),
+    ],
+)
+def test_arguments_of_load_questions_are_refused_by_name(options, message):
+    with pytest.raises(ValueError) as error:
+        load_questions("bundled", **options)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("report_to", "named"),
+    [
+        (["mlflow", "wandb", "swanlab"], "not to mlflow, swanlab"),
+        ("comet_ml", "not to comet_ml"),
+        ([], None),
+        ("none", None),
+        (None, None),
+        (["tensorboard"], None),
+    ],
+)
+def test_places_that_get_nothing_are_named_once(tmp_path, caplog, report_to, named):
+    args = SimpleNamespace(report_to=report_to, output_dir=str(tmp_path))
+    Trackers.for_run(args, "hre", is_main=True)
+    Trackers.for_run(args, "hre", is_main=False)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (named is not None) and all(named in text and "its record" in text for text in said)

@@ -21,10 +21,12 @@ import pytest
 import torch
 
 from hre_callback import HREConfig, HumanRankEvaluator, distributed, read_record
-from hre_callback.batches import Group
-from hre_callback.encoding import Key
-from hre_callback.loglikelihood import EvaluationError, score_together
-from hre_callback.models import tiny_model
+from hre_callback.scoring.demo_model import tiny_model
+from hre_callback.scoring.encoding import Key
+from hre_callback.scoring.errors import EvaluationError
+from hre_callback.scoring.loglikelihood import score_together
+from hre_callback.scoring.outputs import Reading
+from hre_callback.scoring.plan import Group, share
 
 from .distributed.worker import BUDGET, LAYOUTS, SIZES, STEPS
 from .trainers import TEXTS, dropout_model, questions, tokenizer
@@ -48,9 +50,7 @@ def launch(out: Path, processes: int, engine: str, *scenarios: str, limit: float
     environment["PYTHONPATH"] = str(ROOT)
     log = out / "output.txt"
     with open(log, "wb") as file:
-        job = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=file, stderr=file, start_new_session=True
-        )
+        job = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file, start_new_session=True)
         try:
             code = job.wait(timeout=limit)
         except subprocess.TimeoutExpired:
@@ -106,7 +106,7 @@ def check_training(ranks: Ranks, out: Path, engine: str) -> None:
     last = HumanRankEvaluator(questions(7), tok).evaluate(model)
     record = read_record(out / "training" / "watched")
     for line, expected in ((record.evaluations[0], first), (record.evaluations[-1], last)):
-        np.testing.assert_allclose(line["pearson"], expected.per_question["pearson"], atol=1e-5)
+        np.testing.assert_allclose(line.pearson, expected.per_question["pearson"], atol=1e-5)
     assert abs(last.score - first.score) > 1e-3  # training moved it
     check_scores([rank["scores"] for rank in found], model, tok)
 
@@ -120,11 +120,7 @@ def check_failures(ranks: Ranks, out: Path, scenario: str, skipped: dict[int, st
         assert found["budget"] == BUDGET // 2
         assert found["ours"] == ranks[0][scenario]["ours"]
         assert [row["step"] for row in found["ours"]] == [s for s in (0, 2, 4, 6, 8) if s not in skipped]
-    events = {
-        event["step"]: event["reason"]
-        for event in read_record(out / scenario).events
-        if event["kind"] == "skipped"
-    }
+    events = {event.step: event.reason for event in read_record(out / scenario).events if event.kind == "skipped"}
     assert events.keys() == skipped.keys()
     for step, reason in skipped.items():
         assert reason in events[step]
@@ -139,8 +135,9 @@ def test_two_processes_ddp(tmp_path: Path) -> None:
     check_scores([rank["plain_scores"] for rank in ranks], *tiny_model(TEXTS))
     for rank in ranks:
         assert rank["probes"]["layout"] == "cached"
-        assert rank["probes"]["refused"] == ["packed: rank 1: RuntimeError: planted: no 4-D masks"]
-        assert (rank["probes"]["packed"], rank["probes"]["budget"]) == ("packed", BUDGET // 2)
+        planted = "rank 1: RuntimeError: planted: no packed rows"
+        assert rank["probes"]["refused"] == [f"packed ({by}): {planted}" for by in ("function", "mask")]
+        assert (rank["probes"]["packed"], rank["probes"]["budget"]) == ("packed (function)", BUDGET // 2)
         assert "different questions" in rank["other_questions"]
         assert rank["preference"] == ranks[0]["preference"]
         assert [row["step"] for row in rank["preference"]["ours"]] == [0, 2, 4]
@@ -166,7 +163,7 @@ def test_one_decision_and_one_writer(tmp_path: Path) -> None:
         folder = tmp_path / "stopping" / "1" / f"checkpoint-{step}"
         assert {file.name for file in folder.glob("rng_state_*")} == {"rng_state_0.pth", "rng_state_1.pth"}
     full = read_record(tmp_path / "full_disk" / "full")
-    assert [line["step"] for line in full.evaluations] == [0, 2, 4, 6, 8]
+    assert [line.step for line in full.evaluations] == [0, 2, 4, 6, 8]
     assert ranks[1]["full_disk"]["writes"] == 0 < ranks[0]["full_disk"]["writes"]
     assert [rank["trackers"]["active"] for rank in ranks] == [True, False]
     assert [rank["trackers"]["sinks"] for rank in ranks] == [1, 0]
@@ -197,9 +194,7 @@ def test_a_failure_inside_a_sharded_forward_ends_the_run_soon(tmp_path: Path) ->
     """Nobody can go on from there. It must not hang, and must say why."""
     code, output = launch(tmp_path, 2, "fsdp2", "failure_inside", limit=120)
     assert code != 0
-    assert (
-        "ForwardError: rank 1: RuntimeError inside a forward of a model whose parameters are spread" in output
-    )
+    assert "ForwardError: rank 1: RuntimeError inside a forward of a model whose parameters are spread" in output
     assert "Timed out" not in output
 
 
@@ -244,7 +239,7 @@ def groups(n: int, seed: int = 0) -> list[Group]:
 @pytest.mark.parametrize(("n", "shares"), [(7, 1), (7, 2), (7, 3), (3, 7), (500, 8), (500, 1000)])
 def test_shares_cover_everything_once_and_weigh_alike(n: int, shares: int) -> None:
     made = groups(n)
-    parts = [distributed.share(made, index, shares) for index in range(shares)]
+    parts = [share(made, index, shares) for index in range(shares)]
     keys = [key for part in parts for group in part for key in group.keys]
     assert sorted(keys) == sorted(key for group in made for key in group.keys)
     tokens = [sum(group.tokens for group in part) for part in parts]
@@ -254,15 +249,15 @@ def test_shares_cover_everything_once_and_weigh_alike(n: int, shares: int) -> No
 
 
 def test_one_process_needs_no_group() -> None:
-    assert distributed.together(lambda: 3) == distributed.from_main(lambda: 3) == 3
-    for collective in (distributed.together, distributed.from_main):
+    assert distributed.all_or_raise(lambda: 3) == distributed.on_rank0(lambda: 3) == 3
+    for collective in (distributed.all_or_raise, distributed.on_rank0):
         with pytest.raises(KeyError, match="planted"):
             collective(lambda: {}["planted"])
 
 
 def test_an_answer_scored_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     key: Key = ("q", 0)
-    shares = [({key: -1.0}, None, False)] * 2
-    monkeypatch.setattr(distributed, "gather", lambda value: shares if isinstance(value, tuple) else [value])
+    shares = [{key: -1.0}] * 2
+    monkeypatch.setattr(distributed, "gather", lambda value: shares if isinstance(value, dict) else [value])
     with pytest.raises(EvaluationError, match="1 answers were scored by two ranks"):
-        score_together(tiny_model(TEXTS)[0], [])
+        score_together(tiny_model(TEXTS)[0], [], Reading(1))

@@ -11,14 +11,12 @@ from pathlib import Path
 import pytest
 
 from hre_callback import HREConfig, read_record
-from hre_callback.models import tiny_model
+from hre_callback.scoring.demo_model import tiny_model
 
 from .trainers import TEXTS, questions, sft_dataset
 from .wandb_offline import read_run, seal
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
 RECIPES = Path(__file__).parents[1] / "recipes"
 CONFIGS = sorted((RECIPES / "configs").glob("*.yaml"))
 
@@ -102,9 +100,9 @@ def test_a_recipe_trains(name, material, tmp_path, monkeypatch):
     wandb.finish()
     wandb.teardown()
     record = read_record(out)
-    assert [look["step"] for look in record.evaluations] == [0, 1, 2]
-    assert "train/loss" in record.evaluations[-1]["proxies"]
-    assert record.events[-1]["kind"] == "finished" and record.events[-1]["tracker_errors"] == []
+    assert [look.step for look in record.evaluations] == [0, 1, 2]
+    assert "train/loss" in record.evaluations[-1].proxies
+    assert record.events[-1].kind == "finished" and record.events[-1].tracker_errors == []
     assert (out / "model.safetensors").exists()
     told = read_run(tmp_path)
     assert [step for step, _ in told.curve("hre/score")] == [0, 1, 2]

@@ -39,8 +39,8 @@ def evaluations(folder):
     """What must be equal: everything but clock times."""
     rows = []
     for line in read_record(folder).evaluations:
-        metrics = {k: v for k, v in line["metrics"].items() if not k.endswith(("seconds", "overhead"))}
-        rows.append((line["step"], metrics, line["proxies"], line["loglikelihoods"], line["pearson"]))
+        metrics = {k: v for k, v in line.metrics.items() if not k.endswith(("seconds", "overhead"))}
+        rows.append((line.step, metrics, line.proxies, line.loglikelihoods, line.pearson))
     return rows
 
 
@@ -59,7 +59,7 @@ def test_killed_and_resumed_equals_uninterrupted(whole, tmp_path, killed_at):
         cwd=Path(__file__).parents[1], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, timeout=120,
     )  # fmt: skip
     assert job.returncode == -signal.SIGKILL, job.stderr[-500:]
-    assert [line["step"] for line in read_record(tmp_path).evaluations][-1] in (6, 9)
+    assert [line.step for line in read_record(tmp_path).evaluations][-1] in (6, 9)
     trainer = sft_trainer(tmp_path, [HumanRankEvalCallback(questions(), CONFIG)], **SETTINGS)
     trainer.train(resume_from_checkpoint=True)
     folder, steps = whole
@@ -69,7 +69,7 @@ def test_killed_and_resumed_equals_uninterrupted(whole, tmp_path, killed_at):
         assert found[1] == pytest.approx(expected[1], nan_ok=True)
         assert found[2] == pytest.approx(expected[2])
         assert found[3] == [pytest.approx(row) for row in expected[3]]
-    assert [e["kind"] for e in read_record(tmp_path).events] == ["resumed", "finished"]
+    assert [e.kind for e in read_record(tmp_path).events] == ["resumed", "finished"]
 
 
 def test_an_old_checkpoint_without_hre_resumes(tmp_path):
@@ -77,8 +77,8 @@ def test_an_old_checkpoint_without_hre_resumes(tmp_path):
     trainer = sft_trainer(tmp_path, [HumanRankEvalCallback(questions(), CONFIG)], **SETTINGS)
     trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
     record = read_record(tmp_path)
-    assert [line["step"] for line in record.evaluations] == [4, 6, 9, 12]  # the reference is where we came in
-    assert "it starts here" in record.events[0]["reason"]
+    assert [line.step for line in record.evaluations] == [4, 6, 9, 12]  # the reference is where we came in
+    assert "it starts here" in record.events[0].reason
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,7 @@ def test_other_questions_or_another_scoring_are_refused(whole, tmp_path, asked, 
     folder = tmp_path / "copy"
     shutil.copytree(whole[0], folder)
     trainer = sft_trainer(folder, [HumanRankEvalCallback(asked, config)], **SETTINGS)
-    with pytest.raises(
-        ValueError, match="cannot be continued.*has questions [0-9a-f]{16}.*this run has questions"
-    ):
+    with pytest.raises(ValueError, match="cannot be continued.*has questions [0-9a-f]{16}.*this run has questions"):
         trainer.train(resume_from_checkpoint=str(folder / "checkpoint-4"))
 
 
@@ -100,9 +98,9 @@ def test_best_is_saved_between_the_save_steps(tmp_path):
     settings = {**SETTINGS, "save_steps": 7}
     sft_trainer(tmp_path, [HumanRankEvalCallback(questions(), config)], **settings).train()
     record = read_record(tmp_path)
-    scores = {line["step"]: line["metrics"]["hre/score"] for line in record.evaluations}
+    scores = {line.step: line.metrics["hre/score"] for line in record.evaluations}
     best = max(scores, key=scores.get)
-    asked = [event["step"] for event in record.events if event["kind"] == "save"]
+    asked = [event.step for event in record.events if event.kind == "save"]
     assert all(scores[step] > max(s for at, s in scores.items() if at < step) for step in asked)
     if best:  # the start can be the best; then there is nothing to save
         assert (tmp_path / f"checkpoint-{best}").is_dir()
@@ -121,9 +119,9 @@ def test_the_rule_stops_the_run_and_says_why(tmp_path, monkeypatch, capsys):
     trainer = sft_trainer(tmp_path, [HumanRankEvalCallback(asked, config)], max_steps=8)
     trainer.train()
     assert 2 <= trainer.state.global_step < 8
-    (stop,) = [event for event in read_record(tmp_path).events if event["kind"] == "stop"]
-    assert stop["step"] == trainer.state.global_step and "below its start" in stop["reason"]
-    assert f"HRE stops the run: {stop['reason']}" in capsys.readouterr().out
+    (stop,) = [event for event in read_record(tmp_path).events if event.kind == "stop"]
+    assert stop.step == trainer.state.global_step and "below its start" in stop.reason
+    assert f"HRE stops the run: {stop.reason}" in capsys.readouterr().out
 
 
 def renamed(i):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hre_callback import HREConfig, HumanRankEvalCallback, HumanRankEvaluator, read_record
+from hre_callback.run.comparison import compare_series
 
 from .simulate import history
 from .test_callback import result_with
@@ -43,29 +44,30 @@ def test_a_true_fall_stops_the_run_and_everyone_is_told(rule, tmp_path, monkeypa
     stopped = trainer.state.global_step
     assert stopped < 20
     record = read_record(tmp_path / "run")
-    (stop,) = [event for event in record.events if event["kind"] == "stop"]
-    assert stop["step"] == stopped and stop["rule"] == rule and "p = 0." in stop["reason"]
-    assert f"HRE stops the run: {stop['reason']}" in capsys.readouterr().out
+    (stop,) = [event for event in record.events if event.kind == "stop"]
+    assert stop.step == stopped and stop.rule == rule and "p = 0." in stop.reason
+    assert compare_series(record).stops[rule] == (stopped, stop.reason), "a replay stops where the run did"
+    assert f"HRE stops the run: {stop.reason}" in capsys.readouterr().out
     read = read_run(tmp_path)
-    assert read.summary["hre/stop_reason"] == stop["reason"]
+    assert read.summary["hre/stop_reason"] == stop.reason
     assert f"HRE stops the run at step {stopped}" in [alert["title"] for alert in read.alerts]
     if rule == "mismatch":
         last = record.evaluations[-1]
-        assert last["verdict"] == "mismatch" and last["metrics"]["mismatch/verdict"] == 2
-        assert last["reason"].startswith("train/") and read.summary["hre/verdict"] == "mismatch"
+        assert last.verdict == "mismatch" and last.metrics["mismatch/verdict"] == 2
+        assert last.reason.startswith("train/") and read.summary["hre/verdict"] == "mismatch"
 
 
 def test_a_mismatch_is_an_alert_once_and_stops_nothing_by_itself(tmp_path, monkeypatch, capsys):
     plant(monkeypatch, history(0, N, 12, fall=3.0))
     told = []
     monkeypatch.setattr(
-        "hre_callback.tracking.Trackers.alert", lambda self, title, text: told.append((title, text))
+        "hre_callback.trackers.fanout.Trackers.alert", lambda self, title, text: told.append((title, text))
     )
     callback = HumanRankEvalCallback(questions(N), HREConfig(eval_steps=1))
     trainer = sft_trainer(tmp_path, [callback], max_steps=12, logging_steps=1)
     trainer.train()
     assert trainer.state.global_step == 12
-    verdicts = [line["verdict"] for line in read_record(tmp_path).evaluations]
+    verdicts = [line.verdict for line in read_record(tmp_path).evaluations]
     assert verdicts[0] is None and verdicts[-1] == "mismatch"
     assert len(told) == 1 and "part ways" in told[0][0] and "improves while HRE is" in told[0][1]
     assert "MISMATCH: train/" in capsys.readouterr().out
@@ -78,4 +80,4 @@ def test_noise_stops_patience_and_not_the_others(tmp_path, monkeypatch):
         trainer = sft_trainer(tmp_path / rule, [callback], max_steps=12)
         trainer.train()
         assert (trainer.state.global_step < 12) is stops
-        assert np.isfinite(read_record(tmp_path / rule).evaluations[-1]["metrics"]["hre/score"])
+        assert np.isfinite(read_record(tmp_path / rule).evaluations[-1].metrics["hre/score"])

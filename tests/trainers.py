@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from hre_callback import Answer, Question
-from hre_callback.models import tiny_model
+from hre_callback.scoring.demo_model import tiny_model
 
 WORDS = [
     "the",

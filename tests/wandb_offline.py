@@ -80,9 +80,7 @@ def read_run(folder: Path) -> OfflineRun:
             run.history.append(row)
         elif kind in ("config", "summary", "run"):
             target = run.summary if kind == "summary" else run.config
-            source = (
-                record.run.config if kind == "run" else getattr(record, kind)
-            )  # wandb.init(config=) is in the run
+            source = record.run.config if kind == "run" else getattr(record, kind)  # wandb.init(config=) is in the run
             for item in source.update:
                 _put(target, _key(item), _value(item))
         elif kind == "metric":

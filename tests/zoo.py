@@ -56,6 +56,13 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo2": ("Olmo2Config", _small(*[n for n in _SMALL if n != "head_dim"])),
     "granite": ("GraniteConfig", _small(*[n for n in _SMALL if n != "head_dim"], logits_scaling=3.0, attention_multiplier=0.3)),
     "cohere2_mixed": ("Cohere2Config", _small(sliding_window=WINDOW, logit_scale=0.5)),
+    "olmo3_mixed": (
+        "Olmo3Config",
+        _small(
+            *[n for n in _SMALL if n != "head_dim"], sliding_window=WINDOW,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        ),
+    ),
     "gpt_oss": ("GptOssConfig", _small(sliding_window=WINDOW, num_local_experts=4, num_experts_per_tok=2)),
     "mixtral": ("MixtralConfig", _small(num_local_experts=4, num_experts_per_tok=2, output_router_logits=True)),
     "mamba": ("MambaConfig", _small(*_CORE, num_hidden_layers=2, state_size=8)),

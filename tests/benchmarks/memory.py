@@ -13,12 +13,14 @@ from typing import Any
 
 import torch
 
-from hre_callback.models import demo_model_folder
+from hre_callback.scoring.demo_model import demo_model_folder
+from hre_callback.scoring.plan import ways as all_ways
 
 from . import ways
 
 VOCABULARY = 150_000
-WAYS = ("official", "harness", "packed", "cached", "padded")
+OURS = {str(way): way for way in all_ways("auto")}
+WAYS = ("official", "harness", *OURS)
 
 
 def measure(way: str, questions: int) -> float:
@@ -56,11 +58,9 @@ def _main(way: str, count: int) -> None:
     score = {
         "official": lambda: ways.official(model, answers),
         "harness": lambda: ways.harness(model, tokenizer, asked),
-    }.get(way, lambda: ways.layout(model, answers, way))()
+    }.get(way, lambda: ways.layout(model, answers, OURS[way]))()
     with torch.no_grad():
-        model(
-            input_ids=torch.zeros(1, 8, dtype=torch.long)
-        )  # what the first call of all loads is not counted
+        model(input_ids=torch.zeros(1, 8, dtype=torch.long))  # what the first call of all loads is not counted
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     score()

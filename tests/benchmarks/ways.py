@@ -6,21 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from hre_callback import HumanRankEvaluator, Question, load_questions
-from hre_callback.batches import Group, group_by_context
-from hre_callback.budget import default_budget
-from hre_callback.encoding import EncodedAnswer, Key, encode
-from hre_callback.layout import context_length, plan
-from hre_callback.loglikelihood import score_batches
-from hre_callback.stackexchange import build_questions
+from hre_callback.data.stackexchange import build_questions
+from hre_callback.scoring import kernels
+from hre_callback.scoring.batches import plan
+from hre_callback.scoring.budget import default_budget
+from hre_callback.scoring.encoding import EncodedAnswer, Key, encode
+from hre_callback.scoring.loglikelihood import learn_together, score_together
+from hre_callback.scoring.plan import Group, Way, group_by_context
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 BATCH = 4  # rows a batch of the harnesses: about as many tokens as a batch of ours on the CPU
 Scores = dict[Key, float]
-Way = Callable[[], Scores]
+Contestant = Callable[[], Scores]
 
 
 def beer_questions(count: int) -> list[Question]:
@@ -31,21 +33,37 @@ def beer_questions(count: int) -> list[Question]:
 
 def long_questions(count: int) -> list[Question]:
     """The longest questions of a real dump, each answer cut to its first sentence; none without the dump."""
+    longest = sorted(_history(), key=lambda q: -len(q.question))[:count]
+    return [replace(q, answers=tuple(replace(a, text=a.text.split(". ")[0]) for a in q.answers)) for q in longest]
+
+
+def history_questions(count: int) -> list[Question]:
+    """Questions of the same dump as they are, spread over all lengths."""
+    return _spread(_history(), count)
+
+
+def mixed_questions(count: int) -> list[Question]:
+    """Half from each, spread over all lengths."""
+    beer = beer_questions(10_000)
+    return _spread(beer, (count + 1) // 2) + _spread(_history(), count // 2) if beer else []
+
+
+def _history() -> list[Question]:
     path = DATA / "stackexchange" / "history_meta" / "Posts.xml"
-    if not path.exists():
-        return []
-    built = build_questions(path, topic="history_meta", min_spread=1).questions
-    longest = sorted(built, key=lambda q: -len(q.question))[:count]
-    return [
-        replace(q, answers=tuple(replace(a, text=a.text.split(". ")[0]) for a in q.answers)) for q in longest
-    ]
+    return list(build_questions(path, topic="history_meta", min_spread=1).questions) if path.exists() else []
+
+
+def _spread(questions: Sequence[Question], count: int) -> list[Question]:
+    """So many, evenly from the shortest to the longest, both left out."""
+    ordered = sorted(questions, key=lambda q: len(q.question) + sum(len(a.text) for a in q.answers))
+    return [ordered[(2 * i + 1) * len(ordered) // (2 * count)] for i in range(count)] if ordered else []
 
 
 def encoded(questions: Sequence[Question], model: Any, tokenizer: Any) -> tuple[EncodedAnswer, ...]:
-    return encode(questions, tokenizer, max_length=context_length(model, tokenizer)).answers
+    return encode(questions, tokenizer, max_length=model.config.max_position_embeddings).answers
 
 
-def official(model: Any, answers: Sequence[EncodedAnswer]) -> Way:
+def official(model: Any, answers: Sequence[EncodedAnswer]) -> Contestant:
     """(a) What the official harness does: right-padded pairs, longest first, full logits, log-softmax of all."""
     rows = sorted(answers, key=lambda a: -len(a.context) - len(a.continuation))
 
@@ -67,7 +85,7 @@ def official(model: Any, answers: Sequence[EncodedAnswer]) -> Way:
     return score
 
 
-def harness(model: Any, tokenizer: Any, questions: Sequence[Question]) -> Way:
+def harness(model: Any, tokenizer: Any, questions: Sequence[Question]) -> Contestant:
     """(b) `HFLM.loglikelihood` of lm-evaluation-harness, the package itself."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
@@ -79,31 +97,49 @@ def harness(model: Any, tokenizer: Any, questions: Sequence[Question]) -> Way:
         for q in questions
         for a in q.answers
     ]
-    return lambda: dict(
-        zip(keys, (value for value, _ in lm.loglikelihood(requests, disable_tqdm=True)), strict=True)
-    )
+    return lambda: dict(zip(keys, (value for value, _ in lm.loglikelihood(requests, disable_tqdm=True)), strict=True))
 
 
-def layout(model: Any, answers: Sequence[EncodedAnswer], name: Any) -> Way:
+def layout(model: Any, answers: Sequence[EncodedAnswer], way: Way) -> Contestant:
     """(c) One of our layouts by itself."""
-    batches = plan(group_by_context(answers), name, default_budget(model))
-    return lambda: score_batches(model, batches)
+    batches = plan(group_by_context(answers), way, default_budget(model))
+    reading, _ = learn_together(model, answers[0].context[:16])
+    return lambda: score_together(model, batches, reading)
 
 
-def automatic(model: Any, tokenizer: Any, questions: Sequence[Question]) -> Way:
-    """(c) What a user gets: one whole evaluation with the default settings, prepared before."""
+def automatic(model: Any, tokenizer: Any, questions: Sequence[Question]) -> Contestant:
+    """(c) What a user gets: one whole evaluation with the default settings, prepared before.
+
+    As an evaluation between two proofs: of a few questions a proof is nearly all, of 512 at most a fiftieth.
+    """
     evaluator = HumanRankEvaluator(questions, tokenizer)
     evaluator.prepare(model)
 
     def score() -> Scores:
+        evaluator._evaluations = 0
         rows = zip(questions, evaluator.evaluate(model).loglikelihoods, strict=True)
         return {(q.id, index): value for q, values in rows for index, value in enumerate(values)}
 
     return score
 
 
-def dense_limit(model: Any, groups: Sequence[Group]) -> Way:
-    """(d) As many tokens as all questions and answers have, in full rectangles; logits of as many as are scored.
+def floor(model: Any, answers: Sequence[EncodedAnswer]) -> Contestant:
+    """(d) The same batches as `packed`, with attention left out: every token's output is its own value."""
+    score = layout(model, answers, Way("packed", "function"))
+
+    def values(work: Any, query: Any, key: Any, value: Any, asked: Any) -> Any:
+        return value.repeat_interleave(query.shape[1] // value.shape[1], dim=1).transpose(1, 2)
+
+    def without() -> Scores:
+        with patch.object(kernels, "attend", values):
+            score()
+        return {}
+
+    return without
+
+
+def dense_limit(model: Any, groups: Sequence[Group]) -> Contestant:
+    """(e) As many tokens as all questions and answers have, in full rectangles; logits of as many as are scored.
 
     No mask, no padding, no softmax: rows are as long as a question with its answers is on average.
     """

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 from hre_callback import HREConfig, HumanRankEvaluator, distributed, load_questions
-from hre_callback.models import demo_model_folder, load_model
+from hre_callback.scoring.demo_model import demo_model_folder, load_model
 
 
 def peak() -> float:
@@ -37,7 +37,7 @@ def main() -> None:
     began = time.perf_counter()
     evaluator.evaluate(model)
     seconds = time.perf_counter() - began
-    shares = distributed.gather(sum(group.tokens for group in evaluator._groups))
+    shares = distributed.gather(sum(group.tokens for group in evaluator._material.groups))
     flops = sum(distributed.gather(peak()))
     parameters, tokens = sum(p.numel() for p in model.parameters()), sum(shares)
     if distributed.rank() == 0:

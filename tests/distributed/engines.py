@@ -98,9 +98,7 @@ def full_weights(engine: str, model: Any) -> dict[str, torch.Tensor]:
 
         with deepspeed.zero.GatheredParameters(list(model.parameters())):
             return {name: p.detach().clone() for name, p in model.named_parameters()}
-    whole = {
-        name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in model.named_parameters()
-    }
+    whole = {name: p.full_tensor() if hasattr(p, "full_tensor") else p for name, p in model.named_parameters()}
     return {name: p.detach().clone() for name, p in whole.items()}
 
 

@@ -20,12 +20,13 @@ import torch.distributed as dist
 from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
-from hre_callback import EvaluationError, HREConfig, HumanRankEvalCallback, HumanRankEvaluator, record
-from hre_callback.loglikelihood import Scorer
-from hre_callback.models import tiny_model
+from hre_callback import EvaluationError, HREConfig, HumanRankEvalCallback, HumanRankEvaluator
+from hre_callback.run import record
+from hre_callback.scoring.demo_model import tiny_model
+from hre_callback.scoring.scorer import Scorer
 from tests.distributed.engines import digest, engine_arguments, full_weights, local_size, trainer_of
+from tests.scoring.test_no_trace import logs
 from tests.test_callback import result_with
-from tests.test_no_trace import logs
 from tests.trainers import TEXTS, dropout_model, questions, sft_dataset, tokenizer
 
 LAYOUTS = ("packed", "cached", "padded")
@@ -85,14 +86,15 @@ def scored(model: Any, tok: Any, n: int, layout: str) -> dict[str, Any]:
     evaluator = HumanRankEvaluator(questions(n), tok, HREConfig(layout=layout, token_budget=BUDGET))
     result = evaluator.evaluate(model)
     hook.remove()
-    share = [key for group in evaluator._groups for key in group.keys]
+    groups = evaluator._share(evaluator.layout.layout)
+    share = [key for group in groups for key in group.keys]
     return {
         "ids": result.ids,
         "loglikelihoods": result.loglikelihoods,
         "pearson": result.per_question["pearson"].tolist(),
         "forwards": len(forwards),
         "share": share,
-        "tokens": sum(group.tokens for group in evaluator._groups),
+        "tokens": sum(group.tokens for group in groups),
     }
 
 
@@ -122,9 +124,7 @@ def training(engine: str, out: Path) -> dict[str, Any]:
         "digests": [digest(engine, plain), digest(engine, trainer)],
         "logs": [logs(plain), logs(trainer)],
         "ours": ours(trainer),
-        "scores": {
-            f"{layout}-{n}": scored(trainer.model, tok, n, layout) for layout in LAYOUTS for n in SIZES
-        },
+        "scores": {f"{layout}-{n}": scored(trainer.model, tok, n, layout) for layout in LAYOUTS for n in SIZES},
     }
 
 
@@ -182,8 +182,9 @@ def probes(engine: str, out: Path) -> dict[str, Any]:
     rank = dist.get_rank()
 
     def no_packing(module: Any, args: Any, kwargs: Any) -> None:
-        if rank == 1 and kwargs.get("attention_mask") is not None and kwargs["attention_mask"].dim() == 4:
-            raise RuntimeError("planted: no 4-D masks")
+        mask = kwargs.get("attention_mask")
+        if rank == 1 and (mask is None or mask.dim() == 4):
+            raise RuntimeError("planted: no packed rows")
 
     hook = model.register_forward_pre_hook(no_packing, with_kwargs=True)
     refusing = HumanRankEvaluator(questions(7), tok, HREConfig(token_budget=BUDGET))
@@ -206,7 +207,7 @@ def probes(engine: str, out: Path) -> dict[str, Any]:
         "layout": refusing.layout.layout,
         "refused": refusing.layout.refused,
         "budget": small.budget,
-        "packed": small.layout.layout,
+        "packed": str(small.layout.way),
     }
 
 
@@ -253,11 +254,11 @@ def full_disk(engine: str, out: Path) -> dict[str, Any]:
     plain = record.RunRecord._write
     writes: list[int] = []
 
-    def write(self: Any, lines: Any) -> None:
+    def write(self: Any) -> None:
         writes.append(1)
         if len(writes) in (3, 4):
             raise OSError(28, "No space left on device")
-        plain(self, lines)
+        plain(self)
 
     record.RunRecord._write = write
     trainer, _ = watched(engine, out / "full")
@@ -269,7 +270,8 @@ def full_disk(engine: str, out: Path) -> dict[str, Any]:
 
     record.RunRecord.start = start
     try:
-        watched(engine, out / "refused")
+        strict = HREConfig(eval_steps=2, token_budget=BUDGET, on_error="raise")
+        watched(engine, out / "refused", config=strict)
         error = "went on"
     except (PermissionError, RuntimeError) as e:
         error = f"{type(e).__name__}: {e}"
@@ -287,9 +289,7 @@ def preference(engine: str, out: Path) -> dict[str, Any]:
         model=dropout_model(tok),
         ref_model=dropout_model(tok),
         processing_class=tok,
-        train_dataset=Dataset.from_list(
-            [{key: row[key] for key in ("prompt", "chosen", "rejected")} for row in rows]
-        ),
+        train_dataset=Dataset.from_list([{key: row[key] for key in ("prompt", "chosen", "rejected")} for row in rows]),
         args=engine_arguments(engine, out, DPOConfig, max_steps=4, beta=0.1),
         callbacks=[HumanRankEvalCallback(questions(7), HREConfig(eval_steps=2))],
     )

@@ -1,0 +1,24 @@
+"""When two texts are the same, or nearly: by their words alone, whatever their case and punctuation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+N = 8
+"""Words to an n-gram: PaLM's analysis (Chowdhery et al. 2022, section 8) uses 8-grams too."""
+SHARE = 0.5
+"""Of a text's n-grams, so many must be in another for the two to be nearly the same."""
+# A run of word characters, or one character of a script that writes without spaces.
+_WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯]|[^\W぀-ヿ㐀-鿿가-힯]+")
+
+
+def grams(text: str) -> Iterator[int]:
+    """Hashes of all runs of `N` words; none of a text that has fewer."""
+    words = _WORD.findall(text.lower())
+    return (hash(tuple(words[i : i + N])) for i in range(len(words) - N + 1))
+
+
+def normal(text: str) -> str:
+    """The words of a text; of one without any word the text itself."""
+    return " ".join(re.findall(r"\w+", text.casefold())) or text.strip()

@@ -1,0 +1,263 @@
+"""What a person is told of a run, each sentence made here and nowhere else. Pure functions.
+
+What has changed since the start comes first, and whether that is clear; then the level. The word that a change gets is
+decided by its interval (`direction`), which agrees with the p of the same comparison (`paired_difference`).
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..config import HREConfig
+from ..formatting import count, fixed, span
+from .lines import Event, Summary
+from .look import Outcome
+from .record import Record
+
+Direction = Literal["higher", "lower", "no clear change", "not known"]
+# An interval within this of no change at all: the run does not move the ranking.
+_STILL = 0.001
+# A share of the wall time that nobody minds.
+_CHEAP = 0.05
+
+_VERDICTS = {"aligned": "no mismatch seen"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """HRE's change since a reference on the same questions, and its 95 % interval; NaN where it is not known."""
+
+    delta: float
+    low: float
+    high: float
+
+    @property
+    def direction(self) -> Direction:
+        """What the change amounts to: decided here, for all that is said of it."""
+        if not math.isfinite(self.low + self.high):
+            return "not known"
+        return "higher" if self.low > 0 else "lower" if self.high < 0 else "no clear change"
+
+    @property
+    def still(self) -> bool:
+        """Whether all that it may be is next to nothing."""
+        return max(abs(self.low), abs(self.high)) <= _STILL
+
+    def told(self, since: str = " since the start", more: str = "") -> str:
+        """`higher, +0.226 since the start (paired 95 % +0.120 to +0.364)`; `more` stands beside the interval."""
+        ends = span(self.low, self.high, signed=True)
+        if self.still:
+            return f"has not moved{since} ({ends}{more})"
+        if self.direction == "not known":
+            of = "" if not math.isfinite(self.delta) else f"{fixed(self.delta, signed=True)}{since}, "
+            return f"{of}too few questions for an interval{more}"
+        return f"{self.direction}, {fixed(self.delta, signed=True)}{since} (paired 95 % {ends}{more})"
+
+
+def change_of(row: Mapping[str, float | None], name: str) -> Change | None:
+    """The change that an evaluation's row tells; `None` at the baseline."""
+    found = [row.get(f"{name}/delta_start{end}") for end in ("", "_low", "_high")]
+    if found[0] is None:
+        return None
+    return Change(*(math.nan if value is None else float(value) for value in found))
+
+
+def level(low: float, high: float) -> str:
+    """What HRE itself says, given its interval: a second claim, and not about the change."""
+    if not math.isfinite(low + high):
+        return ""
+    if low > 0:
+        return "above 0: the model ranks answers more as people do than not"
+    if high < 0:
+        return "below 0: the model ranks answers against people's votes"
+    return "not clear of 0: that the model ranks answers as people do is not shown"
+
+
+def mostly_pairs(answers: Sequence[int]) -> bool:
+    """Whether most questions have two answers, given the number of each; 0 where it is not known."""
+    return 2 * sum(n == 2 for n in answers) > len(answers)
+
+
+def pair_accuracy_words(accuracy: float | None, answers: Sequence[int]) -> str:
+    """`pair accuracy 0.613 (...)`, what a reader of pairs knows; empty unless most questions have two answers.
+
+    Args:
+        accuracy: over all questions with votes that differ.
+        answers: of each question.
+    """
+    if accuracy is None or not math.isfinite(accuracy) or not mostly_pairs(answers):
+        return ""
+    of = "HRE is 2 × accuracy − 1" if all(n == 2 for n in answers) else "most questions have two answers"
+    return f"pair accuracy {fixed(accuracy)} (ties in votes dropped, 0.5 is chance; {of})"
+
+
+def two_answers_line(delta: float, answers: Sequence[int]) -> str:
+    """What a difference in HRE is in pair accuracy; empty unless most questions have two answers."""
+    if not mostly_pairs(answers):
+        return ""
+    return (
+        f"Most questions have two answers: r is +1 or −1 and HRE is 2 × pair accuracy − 1, so {delta:g} in HRE is "
+        f"{delta / 2:g} in pair accuracy"
+    )
+
+
+def verdict_words(name: object) -> str:
+    """A verdict as a person reads it: a run that does not move is aligned with nothing, only nothing was seen."""
+    return "" if name is None else _VERDICTS.get(str(name), str(name))
+
+
+# ---- while it runs ---------------------------------------------------------------------------------------
+
+
+def console_line(name: str, step: int, outcome: Outcome, answers: Sequence[int] = ()) -> str:
+    """One evaluation: what changed, where HRE stands, what it took; a verdict when it is worth hearing.
+
+    Args:
+        answers: of each question.
+    """
+    row, verdict = outcome.row, outcome.verdict
+    ends = span(row[f"{name}/ci_low"], row[f"{name}/ci_high"])
+    change = change_of(row, name)
+    pairs = pair_accuracy_words(row.get(f"{name}/pair_accuracy"), answers)
+    told = "the start, HRE" if change is None else f"{change.told()}; now"
+    if pairs:
+        told = f"{'the start,' if change is None else told} {pairs}, HRE"
+    asked = count(round(row[f"{name}/n"]), "question")
+    line = f"{name.upper()} step {step}: {told} {fixed(outcome.score)} (95 % {ends}, {asked})"
+    if (seconds := row.get(f"{name}/seconds")) is not None:
+        line += f"; {seconds:.1f} s"
+    if verdict is not None and verdict.name != "aligned":
+        line += f". {verdict.name.upper()}: {verdict.reason}"
+        line += f". {outcome.advice}" if outcome.advice else ""
+    return line
+
+
+def displacement_line(top: float, bottom: float) -> str:
+    """Likelihood displacement, which is no verdict: HRE judges ranks, and nearly every DPO run does this."""
+    both = f"{fixed(top, signed=True)} and {fixed(bottom, signed=True)} nats a character since the start"
+    return f"People's best and worst answers both lose likelihood ({both}): likelihood displacement, not a verdict"
+
+
+def cost_line(name: str, overhead: float, config: HREConfig, questions: int) -> str:
+    """What HRE takes of the time, and what would lower it."""
+    line = f"{name.upper()} takes {overhead:.0%} of the time so far"
+    if overhead <= _CHEAP:
+        return line
+    if config.max_overhead is not None:
+        return f"{line}; max_overhead={config.max_overhead:g} puts evaluations off until it is less"
+    return f"{line}; max_overhead=0.05, a larger eval_steps or fewer questions (now {questions:,}) lower that"
+
+
+def stop_line(name: str, reason: str) -> str:
+    """That a run ends now, and why."""
+    return f"{name.upper()} stops the run: {reason}"
+
+
+def alert_title(name: str, step: int, *, stop: bool) -> str:
+    """What a person is called for."""
+    what = "stops the run" if stop else "and the training objective part ways"
+    return f"{name.upper()} {what} at step {step}"
+
+
+def between(name: str, other: str, step: int, change: Change, since: int) -> str:
+    """How another run stands to this one, on the same questions; `since` is the first of the looks that all say so."""
+    told = f"At step {step:,}, {other} against {name}: {change.told('')}"
+    if change.still or change.direction not in ("higher", "lower") or since == step:
+        return f"{told}."
+    return f"{told}. So at every look since step {since:,}, each taken by itself."
+
+
+# ---- when it has run -------------------------------------------------------------------------------------
+
+
+def closing_line(
+    name: str,
+    record: Record,
+    summary: Summary,
+    path: Path,
+    *,
+    kept: bool | None = None,
+    unwritten: int = 0,
+    refused: str | None = None,
+) -> str:
+    """The last word on a run.
+
+    Args:
+        summary: of the record, see `look.summary`.
+        path: of the record's file.
+        kept: whether there is a checkpoint of the best look, `None` where none was asked for.
+        unwritten, refused: evaluations that are not in the file, and what the disk said.
+    """
+    where = f"Record: {path}{_gaps(record, unwritten, refused)}"
+    start, last = summary.start, summary.last
+    if start is None or last is None:
+        return f"{name.upper()}: {_nothing_measured(record)}. {where}"
+    first = record.evaluations[0].step
+    if len(record.evaluations) == 1 and _skips(record):
+        return f"{name.upper()}: {_failed(record, f'ONLY STEP {first} WAS MEASURED, the other')}. {where}"
+    change = change_of(record.evaluations[-1].metrics, name)
+    since = " since the start" if first == 0 else f" since step {first}"
+    told = f"{change.told(since)}; " if change is not None else ""
+    pairs = pair_accuracy_words(
+        record.evaluations[-1].metrics.get(f"{name}/pair_accuracy"), [len(one.votes) for one in record.run.questions]
+    )
+    levels = f"start {fixed(start)}, last {fixed(last)}{f', {pairs}' if pairs else ''}"
+    found = f"{told}{levels}, {best_words(summary, len(record.evaluations), kept)}{_failures(record)}"
+    return f"{name.upper()}: {found}. {where}"
+
+
+def next_line(path: Path) -> str:
+    """What to do when a run is over."""
+    run = shlex.quote(str(path))
+    return f"Next: hre report {run} (one page), hre compare {run} (every look, and where each stop rule ends the run)"
+
+
+def best_words(summary: Summary, looks: int, kept: bool | None = None) -> str:
+    """The highest look, and what it is worth: the highest of several noisy ones is too high by itself."""
+    step, best = summary.best_step, fixed(math.nan if summary.best is None else summary.best)
+    there = f", kept in checkpoint-{step}" if kept else ", NO CHECKPOINT of it is kept" if kept is False else ""
+    if summary.beats_start:
+        fair = summary.best_fair
+        worth = f" ({fixed(fair)} without the luck of the pick)" if fair is not None else ""
+        return f"highest {best} at step {step}{worth}{there}"
+    if summary.best == summary.start:
+        return "no look is higher than the start"
+    luck = f"no more than picking the luckiest of {looks} looks gives"
+    return f"highest {best} at step {step}, {luck}{there if kept else ''}"
+
+
+def _failures(record: Record) -> str:
+    failed = len(_skips(record))
+    return f", {failed} of {failed + len(record.evaluations)} evaluations failed" if failed else ""
+
+
+def _nothing_measured(record: Record) -> str:
+    if not _skips(record):
+        return "nothing was measured, no evaluation has a score"
+    return _failed(record, "NOTHING WAS MEASURED, all")
+
+
+def _failed(record: Record, what: str) -> str:
+    """Of a run whose evaluations have failed what is wrong comes first."""
+    skips = _skips(record)
+    return f"{what} {len(skips)} evaluations failed. The last said: {skips[-1].reason}"
+
+
+def _gaps(record: Record, unwritten: int, refused: str | None) -> str:
+    """What the file on the disk lacks of the run."""
+    told = {step for event in record.events for step in event.lost or ()}
+    # The one that was resumed at may have been measured again.
+    lost = sorted(told - {look.step for look in record.evaluations})
+    gaps = f"; it LACKS the looks at steps {', '.join(map(str, lost))}, lost before a resume" if lost else ""
+    if unwritten:
+        gaps += f"; {unwritten} evaluations ARE NOT IN IT, the disk refused them: {refused}"
+    return gaps
+
+
+def _skips(record: Record) -> list[Event]:
+    return [event for event in record.events if event.kind == "skipped"]

@@ -1,0 +1,1 @@
+"""A model's log-likelihoods of the answers: planned, proven, exact, without a trace."""

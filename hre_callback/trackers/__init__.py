@@ -1,0 +1,1 @@
+"""Where a run is also shown: Weights & Biases, trackio, TensorBoard."""

@@ -1,0 +1,76 @@
+"""What becomes of an evaluation, whoever made it: a row for the trackers, lines for the person, a stop, a last word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .. import distributed
+from ..plain_text import plain_logger
+from ..run import words
+from ..run.keys import proxy_row
+from ..run.lines import Summary
+from ..run.look import Outcome
+from ..run.monitor import Monitor
+from ..views.console import say
+from .fanout import Trackers
+
+logger = plain_logger(__name__)
+
+
+class Announcer:
+    """Tells of one run, on every rank the same; only rank 0 prints. All of it is collective, as the monitor is.
+
+    Args:
+        tell: prints a line.
+    """
+
+    def __init__(self, monitor: Monitor, trackers: Trackers, tell: Callable[[str], None] = say) -> None:
+        self.monitor = monitor
+        self.trackers = trackers
+        self._tell = tell
+        self._name = monitor.config.name
+
+    def look(self, step: int, outcome: Outcome) -> None:
+        """An evaluation has been joined to the run."""
+        self.trackers.log({**outcome.row, **proxy_row(outcome.proxies, name=self._name)}, step)
+        self._say(outcome.line, *self.monitor.asides(outcome))
+
+    def judgement(self, step: int, outcome: Outcome) -> None:
+        """What it means for the run: objective and people begin to part ways, or a rule says stop."""
+        if outcome.stop:
+            self.monitor.note("stop", step, rule=self.monitor.config.stop_rule, reason=outcome.stop)
+            self.trackers.alert(words.alert_title(self._name, step, stop=True), outcome.stop)
+            self._say(words.stop_line(self._name, outcome.stop))
+        elif outcome.alert:
+            self.trackers.alert(words.alert_title(self._name, step, stop=False), outcome.alert)
+
+    def skip(self, step: int, reason: str) -> None:
+        """An evaluation that failed; training goes on."""
+        self.monitor.skip(step, reason)
+        if distributed.rank() == 0:
+            logger.warning("%s at step %s was skipped, training goes on: %s", self._name.upper(), step, reason)
+
+    def show(self, *, ending: bool = False) -> None:
+        """The pictures of the run so far; those of the whole run where it is ending."""
+        if ending:
+            self.trackers.finish(self.monitor.record, self.monitor.summary())
+        else:
+            self.trackers.show(self.monitor.record)
+
+    def close(self, step: int, kept: Callable[[Summary], bool | None] = lambda summary: None) -> None:
+        """The run is over.
+
+        Args:
+            kept: whether the checkpoint of the best look is there, by the run's summary; `None` where nobody promised.
+        """
+        summary = self.monitor.summary()
+        self.trackers.finish(self.monitor.record, summary)
+        self.monitor.finish(step, summary, errors=self.trackers.errors)
+        self._say(self.monitor.closing_line(summary, kept=kept(summary)))
+        if (following := self.monitor.next_line()) is not None:
+            self._say(following)
+
+    def _say(self, *lines: str) -> None:
+        if distributed.rank() == 0:
+            for line in lines:
+                self._tell(line)

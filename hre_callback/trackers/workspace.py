@@ -1,0 +1,112 @@
+"""A ready-made W&B workspace: HRE first, its topics, the mismatch curves and the training signals, each on its axis.
+
+Needs the extra `workspace` (`wandb-workspaces`). The request that it sends is tested against a stub, not the service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..config import check_option
+from ..run.keys import GLOBAL_STEP, mismatch_prefix
+from ..views.reading import Proxy, Reading, common_proxies
+
+if TYPE_CHECKING:
+    from ..run.record import Record
+
+_TITLE = "HumanRankEval"
+
+
+def save_workspace(project: str, *, name: str = "hre", record: Record | None = None) -> str:
+    """Make the workspace in W&B as a saved view of its own; no view that exists is changed.
+
+    Args:
+        project: `ENTITY/PROJECT`.
+        name: of the callback (`HREConfig.name`), first part of its keys.
+        record: of a run, whose training signals get the panels; without one those that most trainers log.
+
+    Returns:
+        The address of the view.
+
+    Raises:
+        ValueError: `project` is not of this form, or `name` is none that `HREConfig` takes.
+        ImportError: the extra is not installed.
+        RuntimeError: there is no API key, or W&B refuses or does not answer.
+    """
+    entity, _, rest = project.partition("/")
+    if not entity or not rest or "/" in rest:
+        raise ValueError(f"the project is {project!r}; expected ENTITY/PROJECT, as in its address at W&B")
+    # It becomes part of patterns that W&B matches keys with.
+    check_option("name", name, "name")
+    workspaces = _workspaces()
+    import wandb
+
+    view = workspaces.Workspace(
+        entity=entity,
+        project=rest,
+        name=_TITLE,
+        settings=workspaces.WorkspaceSettings(x_axis=GLOBAL_STEP),
+        sections=_sections(name, common_proxies() if record is None else Reading(record).main_proxies()),
+    )
+    try:
+        saved = view.save()
+    except wandb.errors.UsageError as error:
+        raise RuntimeError("W&B has no API key: run `wandb login`, or set WANDB_API_KEY") from error
+    except Exception as error:
+        # The client's own failures share no class.
+        raise RuntimeError(f"W&B did not take the workspace for {project}: {error}") from error
+    return str(saved.url)
+
+
+def _workspaces() -> Any:
+    try:
+        import wandb_workspaces.workspaces
+    except ImportError as error:
+        raise ImportError('a W&B workspace needs wandb-workspaces: pip install "hre-callback[workspace]"') from error
+    return wandb_workspaces.workspaces
+
+
+def _sections(name: str, signals: Sequence[Proxy]) -> list[Any]:
+    """HRE and its losses in panels of their own: W&B has no second y axis, and a loss would flatten HRE."""
+    import wandb_workspaces.reports.v2 as panels
+
+    def lines(title: str, *keys: str, x: str = GLOBAL_STEP) -> Any:
+        return panels.LinePlot(title=title, x=x, y=list(keys))
+
+    def all_of(title: str, regex: str) -> Any:
+        return panels.LinePlot(title=title, x=GLOBAL_STEP, metric_regex=regex)
+
+    of = f"{name}/{{}}".format
+    interval = [of("score"), of("ci_low"), of("ci_high"), of("human_ceiling")]
+    change = [of("delta_start"), of("delta_start_low"), of("delta_start_high")]
+    sections = {
+        "HRE": [
+            lines("HRE with its 95 % interval", *interval),
+            lines("Change since the start, paired 95 % interval", *change),
+            panels.MediaBrowser(title="The run so far", media_keys=[of("chart")]),
+            lines("Pairs ranked as people do, best answer first", of("pair_accuracy"), of("top1")),
+        ],
+        "Topics": [all_of("HRE by topic", f"{name}/topic/.*")],
+        "Mismatch": [
+            all_of(
+                "Human, policy, reward: who agrees with whom",
+                f"{mismatch_prefix(name)}(human|policy)_(policy|reward|implicit)$",
+            ),
+            all_of("Rolling rank correlation of HRE with each signal", f"{mismatch_prefix(name)}kendall/.*"),
+            all_of("Cost of trusting each signal", f"{mismatch_prefix(name)}regret/.*"),
+            lines("The verdict: 0 aligned, 1 watch, 2 mismatch", f"{mismatch_prefix(name)}verdict"),
+            lines("HRE against sqrt(KL)", of("score"), x=f"{mismatch_prefix(name)}sqrt_kl"),
+            *(lines(f"HRE against {_title(one)}", of("score"), x=of(f"proxy/{one.key}")) for one in signals),
+            panels.ScatterPlot(title="Last HRE against training loss, one dot a run", x="train/loss", y=of("last")),
+        ],
+        "Training": [
+            *(lines(_title(one), one.key) for one in signals),
+            all_of("Every signal, mean since the evaluation before", f"{name}/proxy/.*"),
+        ],
+    }
+    return [_workspaces().Section(name=title, panels=found, is_open=True) for title, found in sections.items()]
+
+
+def _title(one: Proxy) -> str:
+    return f"{one.label} ({one.about})" if one.about else one.label

@@ -1,0 +1,97 @@
+"""The report's section on objective mismatch, as values: do the training signals and people want the same?"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from markupsafe import Markup
+
+from ..formatting import fixed, short
+from .figure import LEAST_DRAWN
+from .numbers import earliest, finite, latest
+from .page import Column, Peak, Signals, Table, Triangle
+from .reading import Reading
+from .small_figures import kl_figure, lines_figure, rolling_figure, triangle
+
+
+def signals(reading: Reading) -> Signals | None:
+    """Objective mismatch: the triangle, rolling correlations, HRE against √KL, displacement, regret."""
+    found = Signals(
+        n=f"{reading.n_questions:,}",
+        triangle=_triangle(reading),
+        rolling=_rolling(reading),
+        kl=_kl(reading),
+        peak=_peak(reading),
+        displacement=_displacement(reading),
+        regret=_regret(reading),
+    )
+    said = (found.triangle, found.rolling, found.kl, found.displacement, found.regret)
+    return found if any(said) else None
+
+
+def _triangle(reading: Reading) -> Triangle | None:
+    kind = _reward(reading)
+    edges = [reading.mismatch(key) for key in ("human_policy", f"human_{kind}", f"policy_{kind}")]
+    if not any(finite(edge) for edge in edges[1:]):
+        return None
+    # The implicit reward is what training pushes: such a run has no reward of its own.
+    third = "reward" if kind == "reward" else "training"
+    drawn = [triangle([earliest(edge) for edge in edges], [latest(edge) for edge in edges], third)]
+    if max(len(finite(edge)) for edge in edges) >= LEAST_DRAWN:
+        named = zip(
+            ("people–model", f"people–{third}", f"model–{third}"), edges, ("score", "proxy", "thin"), strict=True
+        )
+        words = "The three correlations of the triangle over the run"
+        drawn.append(lines_figure(reading, list(named), words, zero=True))
+    return Triangle(drawn, explicit=kind == "reward")
+
+
+def _reward(reading: Reading) -> Literal["reward", "implicit"]:
+    """Which reward the triangle is about. Older records keep the implicit one under both names."""
+    told, implicit = (finite(reading.mismatch(f"human_{kind}")) for kind in ("reward", "implicit"))
+    return "reward" if told and (reading.run.rewards != {} or not implicit) else "implicit"
+
+
+def _rolling(reading: Reading) -> list[Markup]:
+    kept = reading.mismatch_keys("kendall/")
+    shown = [one for one in reading.main_proxies() if one.key in kept]
+    shown = shown or [reading.proxy(key) for key in kept[:4]]
+    return [
+        rolling_figure(reading, one)
+        for one in shown
+        if len(finite(reading.mismatch(f"kendall/{one.key}"))) >= LEAST_DRAWN
+    ]
+
+
+def _kl(reading: Reading) -> Markup:
+    key = next((one.key for one in reading.main_proxies(99) if one.key.split("/")[-1] == "kl"), None)
+    return kl_figure(reading, key) if key else Markup()
+
+
+def _peak(reading: Reading) -> Peak | None:
+    """The fit d(α − β ln d) of HRE against d = √KL (Gao et al.)."""
+    peak, low, high, share = (latest(reading.mismatch(f"kl_peak_rl{end}")) for end in ("", "_low", "_high", "_share"))
+    return Peak(short(peak), short(low), short(high), f"{share:.0%}") if math.isfinite(peak) else None
+
+
+def _displacement(reading: Reading) -> Markup:
+    top, bottom = reading.metric("loglikelihood_top"), reading.metric("loglikelihood_bottom")
+    if len(finite(top)) < LEAST_DRAWN:
+        return Markup()
+    curves = [("best", top, "score"), ("worst", bottom, "proxy")]
+    return lines_figure(reading, curves, "Log-likelihood of the best and worst voted answers", zero=False)
+
+
+def _regret(reading: Reading) -> Table | None:
+    rows = []
+    for key in reading.mismatch_keys("regret/"):
+        regret = latest(reading.mismatch(f"regret/{key}"))
+        if math.isfinite(regret):
+            rows.append([key, fixed(regret, signed=True), f"{len(finite(reading.signal(key))):,}"])
+    caption = (
+        "HRE at the look that HRE chooses minus HRE at the look that the signal chooses, chosen on one half of the "
+        "questions and read on the other: at 0 or below, the signal chose no worse"
+    )
+    columns = [Column("signal"), Column("HRE given up", "num"), Column("evaluations", "num")]
+    return Table(columns, rows, caption) if rows else None

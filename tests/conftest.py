@@ -1,0 +1,12 @@
+"""Fixtures that several test files share."""
+
+from .commands import folder as folder
+from .commands import full as full
+from .commands import model as model
+from .commands import warm as warm
+from .older import skip_what_is_older
+from .test_callback import planted as planted
+
+
+def pytest_collection_modifyitems(items):
+    skip_what_is_older(items)

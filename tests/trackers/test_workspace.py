@@ -1,0 +1,122 @@
+"""The request for a W&B workspace, read by a stub on this machine: it says nothing about what the service does with it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from threading import Thread
+
+import pytest
+
+from hre_callback.trackers.base import GLOBAL_STEP
+from hre_callback.trackers.workspace import save_workspace
+
+from ..test_cli import hre
+from ..wandb_offline import seal
+
+# wandb-workspaces is written with pydantic's old validators
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+needs_extra = pytest.mark.skipif(find_spec("wandb_workspaces") is None, reason="the extra is not installed")
+
+
+class Stub(BaseHTTPRequestHandler):
+    """Answers the two questions that the client asks; `answer` and `asked` belong to the server."""
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append(asked)
+        if "upsertView" in asked["query"]:
+            status, answer = self.server.answer
+        else:
+            viewer = {"id": "1", "username": "e", "entity": "e", "flags": "{}", "teams": {"edges": []}}
+            status, answer = 200, {"data": {"viewer": viewer, "serverInfo": {}}}
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def stub(tmp_path, monkeypatch):
+    import wandb
+
+    wandb.teardown()  # settings are read once per service
+    seal(monkeypatch, tmp_path)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stub)
+    server.asked = []
+    server.answer = 200, {"data": {"upsertView": {"view": {"id": "7", "name": "nw-abc-v"}, "inserted": True}}}
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    yield server
+    server.shutdown()
+    server.server_close()
+    wandb.teardown()
+
+
+def sent(stub):
+    """Variables of the one view that was asked for, and its sections: name -> panels."""
+    (asked,) = [asked["variables"] for asked in stub.asked if "upsertView" in asked["query"]]
+    spec = json.loads(asked["spec"])
+    sections = spec["section"]["panelBankConfig"]["sections"]
+    return asked, spec, {section["name"]: section["panels"] for section in sections}
+
+
+@needs_extra
+def test_the_view_that_is_asked_for(stub, capsys):
+    out, _ = hre("workspace", "team/tuning", "--name", "hre_code", capsys=capsys)
+    assert out.startswith("Workspace: http://127.0.0.1") and "team/tuning" in out
+    asked, spec, sections = sent(stub)
+    assert (asked["entityName"], asked["projectName"]) == ("team", "tuning")
+    assert asked["displayName"] == "HumanRankEval" and not asked.get("id")  # a new view, never another's
+    assert spec["section"]["settings"]["xAxis"] == GLOBAL_STEP
+    assert list(sections) == ["HRE", "Topics", "Mismatch", "Training"]
+    curve = sections["HRE"][0]["config"]
+    assert curve["metrics"][:3] == ["hre_code/score", "hre_code/ci_low", "hre_code/ci_high"]
+    assert sections["HRE"][2]["config"]["mediaKeys"] == ["hre_code/chart"]
+    assert sections["Topics"][0]["config"]["metricRegex"] == "hre_code/topic/.*"
+    axes = {panel["config"].get("xAxis") for panel in [*sections["HRE"], *sections["Training"]]}
+    assert axes - {None} == {GLOBAL_STEP}  # pictures have none
+    against = [panel["config"] for panel in sections["Mismatch"] if "against" in panel["config"]["chartTitle"]]
+    assert {axis["xAxis"] for axis in against} >= {"hre_code/proxy/train/loss", "summary:train/loss"}
+
+
+@needs_extra
+def test_a_refusal_is_one_line(stub, capsys):
+    stub.answer = 403, {"errors": [{"message": "permission denied"}]}
+    out, err = hre("workspace", "team/tuning", capsys=capsys, code=2)
+    assert out == "" and "did not take the workspace for team/tuning" in err
+    assert len([line for line in err.splitlines() if line.startswith("hre: ")]) == 1
+
+
+@needs_extra
+def test_no_api_key_is_one_line(stub, monkeypatch, capsys):
+    monkeypatch.delenv("WANDB_API_KEY")
+    _, err = hre("workspace", "team/tuning", capsys=capsys, code=2)
+    assert "wandb login" in err and "Traceback" not in err
+    assert stub.asked == []
+
+
+@pytest.mark.parametrize("project", ["tuning", "/tuning", "team/", "a/b/c", ""])
+def test_the_project_has_two_parts(project):
+    with pytest.raises(ValueError, match="expected ENTITY/PROJECT"):
+        save_workspace(project)
+
+
+def test_without_the_extra_it_says_what_to_install():
+    code = (
+        "import sys; sys.modules['wandb_workspaces'] = None; "
+        "sys.argv = ['hre', 'workspace', 'a/b']; from hre_callback.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("hre: ") and 'pip install "hre-callback[workspace]"' in done.stderr

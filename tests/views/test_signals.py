@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from hre_callback.views.report import render
+from hre_callback.views.signals import signals
+
+from ..synthetic_records import flat, grpo, mismatch, reading
+
+
+def test_grpo_with_a_reward_model_has_triangle_rolling_and_kl():
+    made = signals(reading(grpo(8, n=40)))
+    drawn, lines = made.triangle.drawn
+    assert 'class="triangle"' in drawn and "was 0.31" in drawn and ">model–reward</text>" in lines
+    assert made.triangle.explicit and len(made.rolling) == 3 and "√KL" in made.kl
+    assert "best and worst" in made.displacement and made.n == "40"
+    page = render(reading(grpo(8, n=40)).record)
+    assert "Does the signal follow HRE?" in page and "the model takes up the reward (bottom edge)" in page
+    assert "best and worst answers" in page and "n = 40 questions" in page
+
+
+def test_triangle_needs_a_reward():
+    assert signals(reading(flat(4, n=40))).triangle is None
+
+
+def test_regret_is_a_table():
+    made = signals(reading(mismatch(8, n=60))).regret
+    assert ["train/rewards/margins", "+0.034", "7"] in made.rows
+    assert "The price of trusting the signal" in render(reading(mismatch(8, n=60)).record)
+
+
+def test_a_signal_without_a_known_name_still_has_its_rolling_curve():
+    lines = flat(7, n=20)
+    for look in lines[1:-1]:
+        look["proxies"] = {"train/loss": 1.0, "eval/loss": 1.0}
+        look["metrics"] = {"hre/score": 0.1, "mismatch/kendall/train/odd<signal>": 0.5}
+    (drawn,) = signals(reading(lines)).rolling
+    assert "train/odd&lt;signal&gt;" in drawn
+
+
+def test_nothing_to_say_is_nothing():
+    lines = flat(3, n=20)
+    for look in lines[1:-1]:
+        look["metrics"] = {"hre/score": 0.1}
+    assert signals(reading(lines)) is None
