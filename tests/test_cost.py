@@ -13,7 +13,7 @@ from hre_callback.run.proxies import proxies_since
 from hre_callback.run.schedule import Stopwatch
 from hre_callback.scoring.batches import plan
 from hre_callback.scoring.plan import group_by_context
-from hre_callback.stats import draws, mismatch
+from hre_callback.stats import draws, mismatch, push, significance
 from hre_callback.stats.ceiling import human_ceiling, human_hre
 
 from .benchmarks import cost
@@ -118,6 +118,23 @@ def test_a_look_flips_its_own_differences_only_and_only_once(seed, rule, asked, 
         # the change since the start, for its own p and for the tests over all looks (row, verdict, rule); for the verdict
         # also the push, and what it has lost of its agreement with people
         assert sum(flipped) <= (5 if t else 0)
+
+
+def test_a_late_look_works_out_itself_alone(asked, encoded, tmp_path, monkeypatch):
+    """Correlations and tests over looks go on from where they stood: every one of them for one look more."""
+    correlated, real = [], push._of_looks
+    monkeypatch.setattr(push, "_of_looks", lambda *of: correlated.append(len(of[-1])) or real(*of))
+    stood, stand = [], significance._Stand
+    monkeypatch.setattr(significance, "_Stand", lambda *of: stood.append(1) or stand(*of))
+    look = run(tmp_path, asked[:100], encoded[:400], stop_rule="drop_from_best", seed=905)
+    tests = []
+    for t in range(15):
+        stood.clear()
+        look(t)()
+        tests.append(len(stood))
+    assert correlated == [1] * 14
+    # A fall from the start and from the best, each for mismatch and for watch; those of row and rule; push, agreement.
+    assert set(tests[4:]) == {8}
 
 
 def test_which_way_training_pushes_is_worked_out_once_a_look(asked, encoded, tmp_path, monkeypatch):

@@ -170,12 +170,21 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Summary:
-    """Of a finished run, see `look.summary`; `None` where nothing was measured."""
+    """Of a finished run, see `look.summary`; `None` where nothing was measured.
+
+    Attributes:
+        best, best_step, best_fair: the highest look, and what it is worth without the luck of the pick.
+        pooled, pooled_step, pooled_fair: the same of the curve whose looks are pooled with their neighbours, `pooled`
+            being the pooled value and `pooled_fair` what the look by itself is worth; `None` of fewer than five looks.
+    """
 
     start: float | None = None
     best: float | None = None
     best_step: int | None = None
     best_fair: float | None = None
+    pooled: float | None = None
+    pooled_step: int | None = None
+    pooled_fair: float | None = None
     last: float | None = None
     beats_start: bool | None = None
     verdict: str | None = None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..config import NUMERIC_OPTIONS, HREConfig
 from ..stats.ceiling import HumanHRE
 from ..stats.correlation import HREResult
+from ..stats.curve import LEAST_POOLED, WINDOW, signal_to_noise
 from ..stats.mismatch import History, measure
 from ..stats.significance import (
     bootstrap_interval,
@@ -118,6 +119,8 @@ def join(
     verdict = _judged(terms, history) if looks else None
     if verdict is not None:
         measured |= {"verdict": LEVELS[verdict.name], "false_alarm": verdict.false_alarm}
+        if not terms.scores_are_rewards:
+            measured["p_push"] = verdict.p_push
     decision = decided(config.stop_rule, terms, steps, values, verdict)
     return Outcome(
         score=result.score,
@@ -189,20 +192,28 @@ def summary(terms: Terms, record: Record) -> Summary:
 
     The best of many noisy looks is too good, so `beats_start` asks the cross-fit value of the best look
     (`best_fair`: chosen on one half of the questions, read on the other) to lie above the start.
+
+    `pooled_step` is the best of the curve pooled over neighbouring looks: noise moves it less than `best_step`, and a
+    peak of a single look is lost to it.
     """
     looks, name = record.evaluations, terms.config.name
     scores = {at.step: score for at in looks if (score := score_of(at, name)) is not None}
     if not scores:
         return Summary()
     best_step = max(scores, key=lambda step: scores[step])
-    _, values = record.pearson_matrix()
+    steps, values = record.pearson_matrix()
     fair = cross_fit_best(values, clusters=terms.clusters, seed=terms.config.seed).score
     start = scores[min(scores)]
+    pooled = cross_fit_best(values, window=WINDOW, clusters=terms.clusters, seed=terms.config.seed)
+    smooth = len(steps) >= LEAST_POOLED and math.isfinite(pooled.level)
     return Summary(
         start=start,
         best=scores[best_step],
         best_step=best_step,
         best_fair=fair if math.isfinite(fair) else None,
+        pooled=pooled.level if smooth else None,
+        pooled_step=steps[pooled.look] if smooth else None,
+        pooled_fair=pooled.score if smooth else None,
         last=scores[max(scores)],
         beats_start=bool(best_step != min(scores) and not fair <= start),
         verdict=looks[-1].verdict,
@@ -256,6 +267,7 @@ def _statistics(terms: Terms, values: FloatArray) -> dict[str, float]:
         "p_drop": float(test.p[-1]),
         "rho": change.rho,
         "mde": change.mde,
+        "signal_to_noise": signal_to_noise(values),
     }
 
 

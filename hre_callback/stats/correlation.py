@@ -123,7 +123,8 @@ def by_size(*columns: PerAnswer) -> Iterator[tuple[NDArray[np.intp], list[FloatA
         step = max(1, _PAIRS // max(1, int(size)) ** 2)
         for start in range(0, len(of_size), step):
             at = of_size[start : start + step]
-            yield at, [np.array([column[i] for i in at], dtype=np.float64) for column in columns]
+            # Answers outermost in memory: a sum over a question's few answers runs over all questions at once.
+            yield at, [np.array([column[i] for i in at], dtype=np.float64, order="F") for column in columns]
 
 
 def over_questions(measure: Callable[..., FloatArray], *columns: PerAnswer) -> FloatArray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ Number = TypeVar("Number", bound=np.generic)
 _CHUNK = 4_000_000
 # numbers worked on at a time, few enough to stay in a processor's cache
 _PART = 1 << 18
-# row numbers that are kept, of one or two bytes each
-_MOST_PICKS = 1 << 26
+# counts that are kept, of a byte each
+_MOST_COUNTS = 1 << 26
 # columns whose sums are kept, 32 kB each
 _MOST_COLUMNS = 512
 
@@ -31,7 +31,7 @@ _sums: Kept[FloatArray] = Kept(_MOST_COLUMNS)
 
 def resampled_sums(column: FloatArray, resamples: int, seed: int) -> FloatArray:
     """(resamples,) sums of as many rows as the column has, drawn with replacement; a seed draws the same rows again."""
-    return np.concatenate([column[rows].sum(axis=1) for rows in _picks(len(column), resamples, seed)])
+    return np.concatenate([times.astype(np.float64) @ column for times in _counts(len(column), resamples, seed)])
 
 
 def flipped_sums(columns: FloatArray, flips: int, seed: int) -> FloatArray:
@@ -66,24 +66,25 @@ def _signs(rows: int, flips: int, seed: int) -> NDArray[np.uint8]:
     return np.concatenate([np.packbits(signs, axis=1) for signs in drawn])
 
 
-def _picks(rows: int, resamples: int, seed: int) -> Iterable[NDArray[np.integer[Any]]]:
-    """Parts of (resamples, rows) drawn row numbers."""
-    if rows * resamples > _MOST_PICKS:
+def _counts(rows: int, resamples: int, seed: int) -> Iterable[NDArray[np.uint8]]:
+    """Parts of (resamples, rows): how often each row was drawn."""
+    if rows * resamples > _MOST_COUNTS:
         return _drawn(rows, resamples, seed)
-    return _parts(_kept_picks(rows, resamples, seed), rows)
+    return _parts(_kept_counts(rows, resamples, seed), rows)
 
 
 @lru_cache(maxsize=4)
-def _kept_picks(rows: int, resamples: int, seed: int) -> NDArray[np.integer[Any]]:
-    smallest = np.min_scalar_type(rows - 1)
-    return np.concatenate([picks.astype(smallest) for picks in _drawn(rows, resamples, seed)])
+def _kept_counts(rows: int, resamples: int, seed: int) -> NDArray[np.uint8]:
+    return np.concatenate(list(_drawn(rows, resamples, seed)))
 
 
-def _drawn(rows: int, resamples: int, seed: int) -> Iterator[NDArray[np.integer[Any]]]:
+def _drawn(rows: int, resamples: int, seed: int) -> Iterator[NDArray[np.uint8]]:
     rng = np.random.default_rng(seed)
     step = max(1, _CHUNK // rows)
     for start in range(0, resamples, step):
-        yield rng.integers(rows, size=(min(step, resamples - start), rows), dtype=np.int32)
+        picks = rng.integers(rows, size=(min(step, resamples - start), rows), dtype=np.int32)
+        # No row is drawn more than 255 times: of n rows in n draws each is expected once.
+        yield np.stack([np.bincount(pick, minlength=rows) for pick in picks]).astype(np.uint8)
 
 
 def _parts(drawn: NDArray[Number], rows: int) -> Iterator[NDArray[Number]]:

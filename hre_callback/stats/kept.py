@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
@@ -30,6 +30,22 @@ class Kept(Generic[T]):
         new = {key: place for place, key in enumerate(keys) if key not in found}
         if new:
             found.update(zip(new, make(list(new.values())), strict=True))
+        return self._keep(keys, found)
+
+    def walk(self, keys: Sequence[Hashable], make: Callable[[int, T | None], Iterable[T]]) -> list[T]:
+        """The result of every key, where each is made from the one before it.
+
+        Args:
+            make: from the first place that is not kept, and the result before it, all results from there on.
+        """
+        first = next((place for place, key in enumerate(keys) if key not in self._results), len(keys))
+        found = {key: self._results[key] for key in keys[:first]}
+        if first < len(keys):
+            before = found[keys[first - 1]] if first else None
+            found.update(zip(keys[first:], make(first, before), strict=True))
+        return self._keep(keys, found)
+
+    def _keep(self, keys: Sequence[Hashable], found: Mapping[Hashable, T]) -> list[T]:
         self._results.update(found)
         for key in found:
             self._results.move_to_end(key)

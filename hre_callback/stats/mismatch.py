@@ -256,10 +256,10 @@ def direction(history: History, *, seed: int = 0) -> dict[str, float]:
     if len(history.steps) < 2:
         return {}
     pushes = history.pushes
-    named = {"push": pushes.whole, "push_start_free": pushes.start_free, "push_length_free": pushes.length_free}
+    named = {"push": pushes.whole[-1], "push_start_free": pushes.start_free, "push_length_free": pushes.length_free}
     values: dict[str, float] = {}
-    for key, rows in named.items():
-        found = bootstrap_interval(rows[-1], clusters=history.clusters, seed=seed)
+    for key, row in named.items():
+        found = bootstrap_interval(row, clusters=history.clusters, seed=seed)
         values |= {key: found.estimate, f"{key}_low": found.low, f"{key}_high": found.high}
     return values | {
         "distance": _mean(distance(history.start, history.now, history.divided_by)),

@@ -7,28 +7,34 @@ the published protocol). It needs no forward: the log-likelihoods of both evalua
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .correlation import PerAnswer, by_size, normalised, over_questions, partial_correlation, pearson
+from .kept import Kept, content
 from .significance import LooksTest, drop_from_start
 
 FloatArray = NDArray[np.float64]
 # Answers that leave a degree of freedom when one other thing is held fixed.
 _LEAST_FOR_A_PART = 4
+# A look's row and verdict ask for those of all looks, the next look for the same and one more.
+_pushes: Kept[FloatArray] = Kept(512)
 
 
 class Push(NamedTuple):
-    """Push of every question at every look after the first; arrays (looks - 1, questions), NaN where undefined.
+    """Push of every question; NaN where undefined.
 
     Attributes:
-        whole: Pearson's r of the votes and the change of the score since the first look; 0 where nothing changed.
+        whole: (looks - 1, questions) Pearson's r of the votes and the change of the score since the first look; 0
+            where nothing changed.
         per_answer: the same for the log-likelihoods themselves, which longer answers change most: the implicit reward.
-        start_free: `whole` with the scores of the first look held fixed: sharpening what was likely already is none.
-        length_free: `whole` with the answers' lengths held fixed.
+        start_free: (questions,) of the last look, `whole` with the scores of the first look held fixed: sharpening
+            what was likely already is none.
+        length_free: the same with the answers' lengths held fixed.
     """
 
     whole: FloatArray
@@ -47,18 +53,28 @@ def push(
 
     Args:
         votes, divisors, lengths: per question, one number per answer.
-        looks: nats per answer of every look, the first being the start.
+        looks: nats per answer of every look, two or more, the first being the start.
     """
-    found = np.full((4, len(looks) - 1, len(votes)), np.nan)
-    for at, (v, d, size, start, *now) in by_size(votes, divisors, lengths, *looks):
-        before, nats = normalised(start, d), np.array(now).reshape(-1, *v.shape) - start
-        change = normalised(nats, d)
-        found[0][:, at], found[1][:, at] = pearson(v, change), pearson(v, nats)
+    rows, parts = np.full((2, len(looks) - 1, len(votes)), np.nan), np.full((2, len(votes)), np.nan)
+    for at, (v, d, size, start, *later) in by_size(votes, divisors, lengths, *looks):
+        same = (v.shape, content(v), content(d), content(start))
+        keys = [(*same, content(now)) for now in later]
+        found = _pushes.fill(keys, partial(_of_looks, v, d, start, later))
+        rows[:, :, at] = np.stack(found, axis=1)
         # Of fewer answers a partial correlation could only be -1 or 1.
         if v.shape[-1] >= _LEAST_FOR_A_PART:
-            found[2][:, at] = partial_correlation(v, change, before)
-            found[3][:, at] = partial_correlation(v, change, np.broadcast_to(size, change.shape))
-    return Push(*found)
+            change = normalised(later[-1] - start, d)
+            parts[:, at] = [partial_correlation(v, change, held) for held in (normalised(start, d), size)]
+    return Push(*rows, *parts)
+
+
+def _of_looks(
+    v: FloatArray, d: FloatArray, start: FloatArray, later: Sequence[FloatArray], which: Sequence[int]
+) -> Iterator[FloatArray]:
+    """(2, questions) `whole` and `per_answer` of the looks `which`; all arrays (questions, answers)."""
+    for at in which:
+        nats = later[at] - start
+        yield np.stack([pearson(v, normalised(nats, d)), pearson(v, nats)])
 
 
 def below_zero(

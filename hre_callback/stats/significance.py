@@ -8,15 +8,16 @@ at look t uses looks up to t only, so a resumed run decides as an uninterrupted 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from . import curve
 from .draws import flipped_sums, resampled_sums
 from .kept import Kept, contents_so_far
 
@@ -24,11 +25,21 @@ FloatArray = NDArray[np.float64]
 Ints = NDArray[np.intp]
 # a look's row, verdict and stop rule ask for the same falls, the next look for all of them and one more
 _falls: Kept[tuple[float, FloatArray]] = Kept(512)
+# and where each of its tests stands
+_stands: Kept[_Stand] = Kept(2048)
 _MOST_QUESTIONS, _MOST_ANSWERS = 1e15, 1_000_000
 # Answers of a question, where nothing else is said.
 _ANSWERS = 4
 # Of one comparison; and what a difference of nothing may come to in floating point.
 _LEVEL, _ROUNDING = 0.05, 1e-12
+
+
+class _Stand(NamedTuple):
+    """Where a test stands after a look: the flips that no look so far rejected, p and whether the run is rejected."""
+
+    alive: NDArray[np.bool_]
+    p: float
+    rejected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +255,17 @@ def drop_from_start(
     run that rises.
     """
     x = _differences(values, clusters)
-    smooth, flipped = _pooled(x, pooled), _pooled(flipped_sums(x, flips, seed), pooled)
-    sums = smooth.sum(axis=1)
-    spread = np.sqrt((smooth**2).sum(axis=1)) + 1e-300
-    observed, delta = sums / spread, sums / max(x.shape[1], 1)
-    return _sequential(delta, observed, flipped / spread[:, None], alpha, planned_looks)
+    smooth = _pooled(x, pooled)
+
+    def looks_from(first: int) -> Iterator[tuple[float, FloatArray]]:
+        before = max(0, first + 1 - pooled)
+        flipped = _pooled(flipped_sums(x[before:], flips, seed), pooled)[first - before :]
+        for row, of_flips in zip(smooth[first:], flipped, strict=True):
+            spread = np.sqrt((row**2).sum()) + 1e-300
+            yield float(row.sum() / spread), of_flips / spread
+
+    keys = [("start", x.shape[1], so_far, pooled, flips, seed) for so_far in contents_so_far(x)]
+    return _sequential(smooth.sum(axis=1) / max(x.shape[1], 1), keys, looks_from, alpha, planned_looks)
 
 
 def drop_from_best(
@@ -270,13 +287,17 @@ def drop_from_best(
     choice of the best look does not bias.
     """
     x = _differences(values, clusters)
-    flipped = flipped_sums(x, flips, seed)
-    keys = [(so_far, pooled, flips, seed) for so_far in contents_so_far(x)]
-    falls = _falls.fill(keys, lambda new: [_fall_from_best(x[: t + 1], flipped[: t + 1], pooled) for t in new])
-    observed = np.array([real for real, _ in falls])
-    resampled = np.array([of_flips for _, of_flips in falls]).reshape(flipped.shape)
+    keys = [("best", x.shape[1], so_far, pooled, flips, seed) for so_far in contents_so_far(x)]
+
+    def falls(new: Sequence[int]) -> Iterator[tuple[float, FloatArray]]:
+        flipped = flipped_sums(x, flips, seed)
+        return (_fall_from_best(x[: t + 1], flipped[: t + 1], pooled) for t in new)
+
+    def looks_from(first: int) -> list[tuple[float, FloatArray]]:
+        return _falls.fill(keys[first:], lambda new: falls([first + t for t in new]))
+
     delta = _cross_fit_falls(values, pooled, clusters, seed)
-    return _sequential(delta, observed, resampled, alpha, planned_looks)
+    return _sequential(delta, keys, looks_from, alpha, planned_looks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,28 +308,38 @@ class CrossFitBest:
         look: the look with the highest mean over all questions.
         score: cross-fit mean at the best look: chosen on one half of the questions, read on the other.
         n: questions.
+        level: the mean that the look was chosen by, pooled where the choice was.
     """
 
     look: int
     score: float
     n: int
+    level: float
 
 
 def cross_fit_best(
-    values: FloatArray, *, clusters: Sequence[object] | None = None, splits: int = 20, seed: int = 0
+    values: FloatArray,
+    *,
+    window: int = 1,
+    clusters: Sequence[object] | None = None,
+    splits: int = 20,
+    seed: int = 0,
 ) -> CrossFitBest:
     """The best look and its de-biased score (selection and reading on different halves, averaged over splits).
 
     Args:
         values: (looks, questions); questions undefined at any look are left out.
+        window: looks that are pooled for the choice, see `curve.pooled`; what is read is the chosen look's own.
         clusters: (questions,) labels; a cluster is never in both halves.
     """
     known, halves = _in_halves(values, clusters, splits, seed)
     n = known.shape[1]
     if not len(halves):
-        return CrossFitBest(0, float("nan"), n)
-    score = _read_elsewhere(_half_means(known, halves))
-    return CrossFitBest(int(known.mean(axis=1).argmax()), score, n)
+        return CrossFitBest(0, float("nan"), n, float("nan"))
+    means, level = _half_means(known, halves), curve.pooled(known.mean(axis=1), window)
+    best = curve.pooled(means, window).argmax(axis=0)
+    score = float(means[best, _others(len(halves))].mean())
+    return CrossFitBest(int(level.argmax()), score, n, float(level.max()))
 
 
 def selection_regret(
@@ -502,25 +533,37 @@ def _fall_from_best(x: FloatArray, flipped: FloatArray, pooled: int) -> tuple[fl
 
 
 def _sequential(
-    delta: FloatArray, observed: FloatArray, flipped: FloatArray, alpha: float, planned_looks: int | None
+    delta: FloatArray,
+    keys: Sequence[Hashable],
+    looks_from: Callable[[int], Iterable[tuple[float, FloatArray]]],
+    alpha: float,
+    planned_looks: int | None,
 ) -> LooksTest:
     """Reject, look by look, as many of the furthest flips as the spending allows, and the run if it lies beyond.
 
     Flips that were rejected leave: what is spent at a look is the chance of a *first* rejection there.
+
+    Args:
+        keys: what stands for each look together with all before it.
+        looks_from: from a look on, the statistic of the run and (flips,) those of its flips.
     """
-    looks, flips = flipped.shape
-    spent = spent_alpha(looks, alpha, planned_looks)
-    alive = np.ones(flips, dtype=bool)
-    p, rejected = np.ones(looks), np.zeros(looks, dtype=bool)
-    for t in range(looks):
-        left = np.count_nonzero(alive)
-        beyond = np.count_nonzero(alive & (flipped[t] <= observed[t] + 1e-12))
-        p[t] = (1 + beyond) / (1 + left)
-        allowed = int(spent[t] * flips) - (flips - left)
-        rejected[t] = 1 + beyond <= allowed
-        if allowed > 0:
-            alive[_smallest(np.where(alive, flipped[t], np.inf), allowed)] = False
-    return LooksTest(delta, p, spent, rejected)
+    spent = spent_alpha(len(keys), alpha, planned_looks)
+    rates: list[float] = spent.tolist()
+
+    def stand(first: int, before: _Stand | None) -> Iterator[_Stand]:
+        for t, (observed, flipped) in enumerate(looks_from(first), start=first):
+            alive = np.ones(len(flipped), dtype=bool) if before is None else before.alive.copy()
+            left, beyond = (int(np.count_nonzero(some)) for some in (alive, alive & (flipped <= observed + 1e-12)))
+            allowed = int(rates[t] * len(flipped)) - (len(flipped) - left)
+            if allowed > 0:
+                alive[_smallest(np.where(alive, flipped, np.inf), allowed)] = False
+            before = _Stand(alive, (1 + beyond) / (1 + left), 1 + beyond <= allowed)
+            yield before
+
+    stands = _stands.walk([(key, alpha, planned_looks) for key in keys], stand)
+    return LooksTest(
+        delta, np.array([at.p for at in stands]), spent, np.array([at.rejected for at in stands], dtype=bool)
+    )
 
 
 def _smallest(values: FloatArray, count: int) -> Ints:
@@ -561,9 +604,17 @@ def _others(halves: int) -> Ints:
     return np.arange(halves) ^ 1
 
 
-def _read_elsewhere(means: FloatArray) -> float:
-    """Mean over the halves: the best look is chosen on one and read on the other; `means` is (looks, halves)."""
-    return float(means[means.argmax(axis=0), _others(means.shape[1])].mean())
+def _read_elsewhere(means: FloatArray) -> FloatArray:
+    """(looks,) mean over the halves: the best look so far is chosen on one and read on the other.
+
+    Args:
+        means: (looks, halves).
+    """
+    before = np.maximum.accumulate(means, axis=0)[:-1]
+    new = np.concatenate([np.ones((1, means.shape[1]), dtype=bool), means[1:] > before])
+    best = np.maximum.accumulate(np.where(new, np.arange(len(means))[:, None], 0), axis=0)
+    read: FloatArray = means[best, _others(means.shape[1])].mean(axis=1)
+    return read
 
 
 def _cross_fit_falls(values: FloatArray, pooled: int, clusters: Sequence[object] | None, seed: int) -> FloatArray:
@@ -572,7 +623,8 @@ def _cross_fit_falls(values: FloatArray, pooled: int, clusters: Sequence[object]
     if not len(halves):
         return np.full(len(values) - 1, np.nan)
     means, level = _half_means(known, halves), known.mean(axis=1)
-    firsts = [max(1, t + 1 - pooled) for t in range(1, len(values))]
-    return np.array(
-        [level[first : t + 1].mean() - _read_elsewhere(means[:first]) for t, first in enumerate(firsts, start=1)]
-    )
+    looks = np.arange(1, len(values))
+    firsts = np.maximum(1, looks + 1 - pooled)
+    so_far = np.concatenate([[0.0], np.cumsum(level)])
+    recent = (so_far[looks + 1] - so_far[firsts]) / (looks + 1 - firsts)
+    return np.asarray(recent - _read_elsewhere(means)[firsts - 1])

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 from .decoupling import agreement_lost, recent_gain
 from .mismatch import History
 from .push import below_zero
-from .significance import drop_from_best, drop_from_start, spent_alpha
+from .significance import LooksTest, drop_from_best, drop_from_start, spent_alpha
 
 VerdictName = Literal["aligned", "decoupled", "watch", "mismatch"]
 # What the verdict's curve shows; the numbers of the older three are what they have always been.
@@ -30,12 +30,17 @@ CAUSES: tuple[str, ...] = get_args(Cause)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One of `LEVELS`, why in one sentence, the chance of a false `mismatch` so far, and what brought it about."""
+    """One of `LEVELS`, why in one sentence, the chance of a false `mismatch` so far, and what brought it about.
+
+    Attributes:
+        p_push: of the test whether training pushes against people, over all looks; NaN where it is not made.
+    """
 
     name: VerdictName
     reason: str
     false_alarm: float
     cause: Cause = ""
+    p_push: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -69,21 +74,28 @@ def judge(
     spent = float(spent_alpha(looks, alpha, planned_looks)[-1]) if looks else 0.0
     if not looks:
         return Verdict("aligned", "", spent)
+    against = None if scores_are_rewards else _against(history, terms)
+    name, reason, cause = _found(history, terms, spent, against)
+    return Verdict(name, reason, spent, cause, float("nan") if against is None else float(against.p[-1]))
+
+
+def _found(history: History, terms: _Terms, spent: float, against: LooksTest | None) -> tuple[VerdictName, str, Cause]:
+    """The gravest that is shown; without a test of the push only what HRE itself tells."""
     better = history.improved[0] if history.improved else None
     rate = f"false-alarm rate spent so far {spent:.3f}"
-    if better and (fell := _fall(history, terms, consecutive, min_delta)):
-        return Verdict("mismatch", f"{better} improves while {fell}; {rate}", spent, "fall")
+    if better and (fell := _fall(history, terms, terms.consecutive, terms.min_delta)):
+        return "mismatch", f"{better} improves while {fell}; {rate}", "fall"
     if better and (fell := _fall(history, terms, 1, 0.0)):
-        return Verdict("watch", f"{better} improves while {fell}; {rate}", spent, "fall")
-    if scores_are_rewards:
-        return Verdict("aligned", "", spent)
-    if against := _push(history, terms):
-        return Verdict("watch", against, spent, "push")
+        return "watch", f"{better} improves while {fell}; {rate}", "fall"
+    if against is None:
+        return "aligned", "", ""
+    if against.rejected[-1]:
+        return "watch", _against_words(against), "push"
     if stalled := _no_gain(history, terms):
-        return Verdict("decoupled", stalled, spent, "no gain")
+        return "decoupled", stalled, "no gain"
     if better and (lost := _agreement_lost(history, terms)):
-        return Verdict("decoupled", f"{better} improves while {lost}", spent, "agreement lost")
-    return Verdict("aligned", "", spent)
+        return "decoupled", f"{better} improves while {lost}", "agreement lost"
+    return "aligned", "", ""
 
 
 def _fall(history: History, terms: _Terms, pooled: int, least: float) -> str | None:
@@ -104,16 +116,17 @@ def _fall(history: History, terms: _Terms, pooled: int, least: float) -> str | N
     return None
 
 
-def _push(history: History, terms: _Terms) -> str | None:
-    found = below_zero(
+def _against(history: History, terms: _Terms) -> LooksTest:
+    return below_zero(
         history.pushes.whole,
         alpha=terms.alpha / 2,
         planned_looks=terms.planned_looks,
         clusters=history.clusters,
         seed=terms.seed,
     )
-    if not found.rejected[-1]:
-        return None
+
+
+def _against_words(found: LooksTest) -> str:
     delta, p, spent = float(found.delta[-1]), float(found.p[-1]), float(found.spent[-1])
     return (
         f"Training moves probability towards answers that people voted down (push \N{MINUS SIGN}{-delta:.3f}, "

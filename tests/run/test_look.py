@@ -27,7 +27,7 @@ RISING = [result(0.02 * t) for t in range(4)]
 FLAT = [result(0.05), result(0.0501), result(0.0502)]
 # What a look has beside the plain figures of its result.
 FIRST = {"ci_low", "ci_high", "human_ceiling"}
-LATER = {"delta_start", "delta_start_low", "delta_start_high", "p_drop", "rho", "mde"}
+LATER = {"delta_start", "delta_start_low", "delta_start_high", "p_drop", "rho", "mde", "signal_to_noise"}
 
 
 def terms(**options):
@@ -249,7 +249,28 @@ def test_a_rising_run_beats_its_start():
 def test_a_falling_run_does_not_and_luck_alone_does_not_either():
     assert summary(terms(), played(terms(), FALLING)[0]).beats_start is False
     lucky = summary(terms(), played(terms(), FLAT)[0])
+    assert lucky.pooled is lucky.pooled_step is lucky.pooled_fair is None
     assert lucky.best >= lucky.start and lucky.best_fair <= lucky.best
+
+
+def test_the_best_of_the_pooled_curve_is_not_the_one_high_look():
+    values = [0.0, 0.02, 0.2, 0.0, 0.13, 0.15, 0.14, 0.1]
+    found = summary(terms(), played(terms(), [result(value) for value in values])[0])
+    assert (found.best_step, found.pooled_step) == (20, 50)
+    scores = [result(value).score for value in values]
+    assert found.pooled == pytest.approx(sum(scores[4:7]) / 3) and found.pooled_fair == pytest.approx(
+        scores[5], abs=0.06
+    )
+
+
+def test_the_p_of_the_push_is_that_of_the_test_that_the_verdict_makes():
+    _, outcomes = played(terms(planned_looks=6), FALLING)
+    for outcome in outcomes[1:]:
+        assert outcome.row["mismatch/p_push"] == outcome.verdict.p_push
+    assert "mismatch/p_push" not in outcomes[0].row
+    assert outcomes[-1].row["mismatch/p_push"] < 0.01 and outcomes[-1].row["mismatch/push_high"] < 0
+    told = terms(scores_are_rewards=True)
+    assert not {"mismatch/p_push", "mismatch/push"} & played(told, FALLING[:3])[1][-1].row.keys()
 
 
 def test_where_nothing_was_measured_there_is_nothing_to_sum_up():

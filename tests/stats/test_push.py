@@ -74,7 +74,7 @@ def test_push_is_the_correlation_of_votes_and_change_by_the_answers_own_divisor(
         (np.array(start[0]) / divisors[0], found.start_free),
         (np.array(lengths[0], float), found.length_free),
     ):
-        assert part[0, 0] == pytest.approx(sp.pearsonr(residual(votes[0], held), residual(change, held))[0])
+        assert part[0] == pytest.approx(sp.pearsonr(residual(votes[0], held), residual(change, held))[0])
 
 
 def test_nothing_moved_is_no_push_and_equal_votes_have_none():
@@ -95,7 +95,7 @@ def test_sharpening_what_was_likely_is_a_push_but_none_free_of_the_start():
     aligned = scores[0] + 0.5 * (votes - votes.mean(1, keepdims=True)) / votes.std(1, keepdims=True)
     sharpened = 1.5 * aligned + 0.05 * np.random.default_rng(1).normal(size=aligned.shape)
     found = pushes(votes, np.stack([aligned, sharpened]))
-    whole, free = np.nanmean(found.whole[0]), np.nanmean(found.start_free[0])
+    whole, free = np.nanmean(found.whole[0]), np.nanmean(found.start_free)
     assert whole > 0.3 and abs(free) < 0.08
 
 
@@ -107,7 +107,7 @@ def test_lengthening_is_a_push_but_none_free_of_length():
     )
     now = scores[0] + 0.01 * lengths + 0.05 * rng.normal(size=votes.shape)
     found = pushes(votes, np.stack([scores[0], now]), lengths)
-    assert np.nanmean(found.whole[0]) > 0.3 and abs(np.nanmean(found.length_free[0])) < 0.08
+    assert np.nanmean(found.whole[0]) > 0.3 and abs(np.nanmean(found.length_free)) < 0.08
 
 
 def test_against_people_is_seen_at_the_first_look():

@@ -37,6 +37,9 @@ def test_training_against_people_is_watched_before_hre_has_fallen():
     assert found.reason.startswith(
         "Training moves probability towards answers that people voted down (push \N{MINUS SIGN}0."
     )
+    # The p that stands in the reason, and that only so few flips lie as far below.
+    assert f"p = {found.p_push:.4f}" in found.reason and found.p_push < 0.001
+    assert 0.9 < judge(history(votes, scores[:1][[0, 0]], better=()), planned_looks=10).p_push <= 1
     row = measure(history(votes, scores[:2]))
     assert row["push"] < 0 and row["push_low"] < row["push"] < row["push_high"] < 0
 
