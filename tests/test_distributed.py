@@ -10,7 +10,6 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +28,7 @@ from hre_callback.scoring.outputs import Reading
 from hre_callback.scoring.plan import Group, share
 
 from .distributed.worker import BUDGET, LAYOUTS, SIZES, STEPS
+from .ports import free_port
 from .trainers import TEXTS, dropout_model, questions, tokenizer
 
 ROOT = Path(__file__).parents[1]
@@ -39,12 +39,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*torch
 
 def launch(out: Path, processes: int, engine: str, *scenarios: str, limit: float = 240) -> tuple[int, str]:
     """Exit code and output of `tests/distributed/worker.py` under `accelerate launch`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1"]
     command += ["--num_processes", str(processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["--main_process_port", str(port), "tests/distributed/worker.py", str(out), engine, *scenarios]
+    command += ["--main_process_port", free_port(), "tests/distributed/worker.py", str(out), engine, *scenarios]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     environment |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment["PYTHONPATH"] = str(ROOT)

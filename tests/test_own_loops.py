@@ -12,6 +12,7 @@ import pytest
 
 from hre_callback import read_record, write_report
 
+from .ports import free_port
 from .test_recipes import RECIPES, material, recipe  # noqa: F401
 from .wandb_offline import seal
 
@@ -24,7 +25,7 @@ def paths(material, out):  # noqa: F811
 
 def test_a_loop_of_ones_own_gives_the_same_on_one_process_and_two(material, tmp_path):  # noqa: F811
     """The start is scored by one process, and by two that share the questions."""
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29677"]
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]
     environment = {
         **os.environ,
         "ACCELERATE_USE_CPU": "true",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from pathlib import Path
 
 import pytest
 
+from ..ports import free_port
 from .files import HRE, ended, fill, numbers
 
 # What both are told; paths are those of `files.fill`.
@@ -35,10 +35,7 @@ def processes(n: int) -> list[str]:
     """Arguments of `accelerate launch`, which `trl` passes on to it."""
     if n == 1:
         return []
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return f"--multi_gpu --num_processes {n} --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port {port}".split()
+    return f"--multi_gpu --num_processes {n} --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port {free_port()}".split()
 
 
 @pytest.mark.slow
