@@ -231,6 +231,17 @@ def best_words(summary: Summary, looks: int, kept: bool | None = None) -> str:
     return f"highest {best} at step {step}, {luck}{there if kept else ''}"
 
 
+def pooled_words(summary: Summary) -> str:
+    """The best look of the curve pooled over neighbours; empty where that is not known, or is the start's."""
+    if summary.pooled is None or summary.pooled_step is None or not summary.beats_start:
+        return ""
+    worth = f" ({fixed(summary.pooled_fair)} without the luck of the pick)" if summary.pooled_fair is not None else ""
+    return (
+        f"of the curve pooled over neighbouring looks, which noise moves less, the highest is {fixed(summary.pooled)} "
+        f"at step {summary.pooled_step}{worth}"
+    )
+
+
 def _failures(record: Record) -> str:
     failed = len(_skips(record))
     return f", {failed} of {failed + len(record.evaluations)} evaluations failed" if failed else ""

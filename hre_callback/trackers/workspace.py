@@ -80,6 +80,7 @@ def _sections(name: str, signals: Sequence[Proxy]) -> list[Any]:
     of = f"{name}/{{}}".format
     interval = [of("score"), of("ci_low"), of("ci_high"), of("human_ceiling")]
     change = [of("delta_start"), of("delta_start_low"), of("delta_start_high")]
+    push = [f"{mismatch_prefix(name)}push{end}" for end in ("", "_low", "_high")]
     sections = {
         "HRE": [
             lines("HRE with its 95 % interval", *interval),
@@ -93,6 +94,7 @@ def _sections(name: str, signals: Sequence[Proxy]) -> list[Any]:
                 "Human, policy, reward: who agrees with whom",
                 f"{mismatch_prefix(name)}(human|policy)_(policy|reward|implicit)$",
             ),
+            lines("Which way training pushes, 95 % interval", *push),
             all_of("Rolling rank correlation of HRE with each signal", f"{mismatch_prefix(name)}kendall/.*"),
             all_of("Cost of trusting each signal", f"{mismatch_prefix(name)}regret/.*"),
             lines("The verdict: 0 aligned, 1 watch, 2 mismatch", f"{mismatch_prefix(name)}verdict"),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from ..formatting import count, fixed, short
+from ..formatting import count, fixed, short, span
 from .headline import Headline, headline
 from .numbers import earliest, finite, latest
 from .reading import Mark, Numbers, Proxy, Reading
@@ -161,6 +161,7 @@ def main_figure(reading: Reading, others: Others = ()) -> Figure:
     )
     if math.isfinite(reading.people.hre):
         about += f" · people themselves {reading.people.words}"
+    push = [_push(reading)] if len(finite(reading.mismatch("push"))) >= LEAST_DRAWN else []
     proxies = [_proxy(reading, one, others) for one in reading.main_proxies()]
     drawn = [panel for panel in proxies if panel.longest >= LEAST_DRAWN]
     skipped = [Skip(event.step, str(event.reason)) for event in reading.events_of("skipped")]
@@ -171,7 +172,7 @@ def main_figure(reading: Reading, others: Others = ()) -> Figure:
         key=_KEY,
         about=about,
         x=step_scale(reading, others),
-        panels=[_people(reading, others), *drawn],
+        panels=[_people(reading, others), *push, *drawn],
         told=[panel for panel in proxies if panel not in drawn],
         marks=reading.marks,
         skipped=skipped,
@@ -279,6 +280,26 @@ def _describe(reading: Reading) -> str:
         words += f"; people themselves {reading.people.words}"
     ceiling = reading.ceiling
     return words + (f"; human ceiling {fixed(ceiling, digits=2)}." if math.isfinite(ceiling) else ".")
+
+
+def _push(reading: Reading) -> Panel:
+    at, numbers = reading.steps, reading.mismatch("push")
+    low, high = (reading.mismatch(f"push_{end}") for end in ("low", "high"))
+    end = max(i for i, value in enumerate(numbers) if math.isfinite(value))
+    first, now = (fixed(value, signed=True) for value in (earliest(numbers), numbers[end]))
+    zero, band, curve = Rule("zero", 0.0, "zero"), Band("interval", at, low, high), Curve("proxy", at, numbers)
+    return Panel(
+        name="push",
+        title="push",
+        about="above 0 probability moves towards what people voted for, below 0 against it; band: 95 % interval",
+        goal="higher",
+        first=first,
+        now=now,
+        description=f"Push from {first} to {now} at step {at[end]} (95 % {span(low[end], high[end], signed=True)})",
+        layers=[zero, band, curve, Dot("latest", at[end], numbers[end], now)],
+        axis=spanning([0.0, *_reach([band, curve])], least=_LEAST),
+        least=_LEAST,
+    )
 
 
 def _proxy(reading: Reading, one: Proxy, others: Others) -> Panel:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..formatting import count, fixed, span
 from ..run.advice import advice
 from ..run.look import verdict_of
-from ..run.words import Change, best_words, change_of, displacement_line, level, pair_accuracy_words
+from ..run.words import Change, best_words, change_of, displacement_line, level, pair_accuracy_words, pooled_words
 from .reading import Reading, Tone
 
 _GLYPHS: dict[Tone, str] = {"good": "✓", "neutral": "○", "watch": "!", "bad": "✕"}
@@ -118,6 +118,7 @@ def _notes(reading: Reading) -> list[str]:
     summary = end.summary if end is not None else None
     if summary is not None and None not in (summary.start, summary.best, summary.best_step) and len(reading.looks) > 1:
         found.append(_sentence(best_words(summary, len(reading.looks))))
+        found += [_sentence(pooled)] if (pooled := pooled_words(summary)) else []
     if now is not None and reading.mismatch("displaced")[now] == 1:
         found.append(displacement_line(*(reading.mismatch(f"{end}_shift")[now] for end in ("top", "bottom"))) + ".")
     return found

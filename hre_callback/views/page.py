@@ -80,6 +80,7 @@ class Signals:
 
     n: str
     triangle: Triangle | None
+    direction: Table | None
     rolling: Sequence[Markup]
     kl: Markup
     peak: Peak | None

@@ -35,9 +35,10 @@ _CURVES: dict[str, dict[str, Any]] = {
     "score": {"color": _PEOPLE, "linewidth": 2, "marker": "o", "markersize": 2.5},
     "proxy": {"color": _INK, "linewidth": 1.3, "marker": "o", "markersize": 1.8},
 }
-# Zero has a hairline already, as a tick; what HRE is held against comes after the curves.
+# What HRE is held against comes after the curves.
 _AGAINST = ("human", "ceiling")
 _RULES: dict[str, dict[str, Any]] = {
+    "zero": {"color": _SOFT, "linewidth": 0.9, "zorder": 1.8},
     "start": {"color": _PEOPLE, "linewidth": 1, "linestyle": (0, (1.5, 3)), "zorder": 1.8},
     "human": {"color": _INK, "linewidth": 0.8, "alpha": 0.6, "zorder": 2.1},
     "ceiling": {"color": _INK, "linewidth": 1, "linestyle": (0, (6, 3)), "zorder": 2.1},
@@ -160,7 +161,7 @@ def _layer(ax: Any, layer: Layer) -> list[_Label]:
     if isinstance(layer, Curve):
         return _curve(ax, layer)
     if isinstance(layer, Rule):
-        return [_rule(ax, layer)] if layer.role in _RULES else []
+        return [_rule(ax, layer)] if layer.role in _RULES and not layer.fine else []
     return _dot(ax, layer)
 
 
@@ -236,7 +237,7 @@ def _beyond(ax: Any, rules: Sequence[Rule]) -> list[_Label]:
 def _end_labels(ax: Any, labels: Sequence[_Label]) -> None:
     """Names at the right end of their lines, moved apart where they would collide."""
     low, high = ax.get_ylim()
-    found = [label for label in labels if math.isfinite(label[0])]
+    found = [label for label in labels if math.isfinite(label[0]) and label[1]]
     placed = spread([y for y, _, _ in found], 0.065 * (high - low))
     for y, (_, text, color) in zip(placed, found, strict=True):
         ax.text(1.012, y, text, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=color)

@@ -142,6 +142,12 @@ _TRUST: tuple[tuple[str, str, int | None, str], ...] = (
         "correlation of the questions’ r with those at the start: the higher, the sharper",
     ),
     ("p_drop", "p of a fall", 3, "how often chance alone falls this far; all looks share one error rate"),
+    (
+        "signal_to_noise",
+        "signal to noise",
+        1,
+        "spread of the curve over the noise of its last five looks: noise alone gives 3 to 5",
+    ),
     ("noise", "noise floor", 6, "change of HRE by arithmetic alone"),
     ("spearman", "Spearman", 3, "the same by ranks"),
     ("kendall", "Kendall", 3, "the same by pairs"),

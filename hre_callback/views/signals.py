@@ -7,7 +7,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from ..formatting import fixed, short
+from ..formatting import fixed, short, span
 from .figure import LEAST_DRAWN
 from .numbers import earliest, finite, latest
 from .page import Column, Peak, Signals, Table, Triangle
@@ -20,13 +20,14 @@ def signals(reading: Reading) -> Signals | None:
     found = Signals(
         n=f"{reading.n_questions:,}",
         triangle=_triangle(reading),
+        direction=_direction(reading),
         rolling=_rolling(reading),
         kl=_kl(reading),
         peak=_peak(reading),
         displacement=_displacement(reading),
         regret=_regret(reading),
     )
-    said = (found.triangle, found.rolling, found.kl, found.displacement, found.regret)
+    said = (found.triangle, found.direction, found.rolling, found.kl, found.displacement, found.regret)
     return found if any(said) else None
 
 
@@ -51,6 +52,37 @@ def _reward(reading: Reading) -> Literal["reward", "implicit"]:
     """Which reward the triangle is about. Older records keep the implicit one under both names."""
     told, implicit = (finite(reading.mismatch(f"human_{kind}")) for kind in ("reward", "implicit"))
     return "reward" if told and (reading.run.rewards != {} or not implicit) else "implicit"
+
+
+# Key below `mismatch/`, its plain name, decimals, whether it has an interval, and what it means.
+_DIRECTION: tuple[tuple[str, str, int, bool, str], ...] = (
+    ("push", "push", 3, True, "votes against the change of each answer’s score since the start; 0 is neither way"),
+    (
+        "p_push",
+        "p of push below 0",
+        4,
+        False,
+        "how often chance alone lies as far below; all looks share one error rate",
+    ),
+    ("push_start_free", "push, free of the start", 3, True, "without sharpening what was likely already"),
+    ("push_length_free", "push, free of length", 3, True, "without favouring long or short answers"),
+    ("margin", "margin", 4, False, "r times the spread of the scores: goes on where r is full"),
+    ("concordance", "concordance", 3, False, "pairs of answers that reward and score order alike; 0.5 is chance"),
+    ("distance", "distance", 4, False, "nats a character moved: ranking means less the farther"),
+)
+
+
+def _direction(reading: Reading) -> Table | None:
+    """Which way training moves probability, at the last look that tells."""
+    rows = []
+    for key, name, decimals, ends, meaning in _DIRECTION:
+        value = latest(reading.mismatch(key))
+        if math.isfinite(value):
+            low, high = (latest(reading.mismatch(f"{key}_{end}")) for end in ("low", "high"))
+            shown = fixed(value, digits=decimals, signed=ends)
+            rows.append([name, shown, span(low, high, signed=True) if ends else "", meaning])
+    columns = [Column(""), Column("now", "num"), Column("95 % interval", "num"), Column("meaning")]
+    return Table(columns, rows, f"The direction of training, n = {reading.n_questions:,} questions") if rows else None
 
 
 def _rolling(reading: Reading) -> list[Markup]:

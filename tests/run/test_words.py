@@ -22,6 +22,7 @@ from hre_callback.run.words import (
     level,
     next_line,
     pair_accuracy_words,
+    pooled_words,
     stop_line,
     verdict_words,
 )
@@ -245,6 +246,17 @@ def test_whether_the_best_is_kept_is_said_where_it_was_promised(kept, said):
 def test_a_highest_look_that_luck_explains_is_said_to_be_that(summary, kept, said):
     line = last(replace(BEST, beats_start=False, **summary), kept=kept)
     assert line == f"HRE: start 0.250, last 0.270, {said}. Record: {PATH}"
+
+
+def test_the_best_of_the_pooled_curve():
+    assert pooled_words(BEST) == ""
+    smooth = replace(BEST, pooled=0.27, pooled_step=40, pooled_fair=0.265)
+    assert pooled_words(smooth) == (
+        "of the curve pooled over neighbouring looks, which noise moves less, the highest is 0.270 at step 40 "
+        "(0.265 without the luck of the pick)"
+    )
+    assert pooled_words(replace(smooth, pooled_fair=None)).endswith("is 0.270 at step 40")
+    assert pooled_words(replace(smooth, beats_start=False)) == ""
 
 
 def test_what_to_do_next_can_be_typed():

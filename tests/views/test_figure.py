@@ -11,12 +11,14 @@ from rich.console import Console
 
 from hre_callback.views import figure as module
 from hre_callback.views.figure import Band, Curve, Dot, Rule, main_figure, step_scale
+from hre_callback.views.png import chart
 from hre_callback.views.reading import Mark, Reading
 from hre_callback.views.svg import draw
 from hre_callback.views.terminal import frame
 
 from .. import records
 from ..synthetic_records import flat, grpo, healthy, mismatch, reading
+from .test_signals import pushed
 
 
 def shown(lines, *others):
@@ -244,3 +246,30 @@ def test_a_short_signal_is_drawn_beside_a_longer_one_of_another_run():
     assert [panel.name for panel in main_figure(short).told] == ["training loss"]
     figure = main_figure(short, [("other", longer)])
     assert figure.told == [] and [panel.name for panel in figure.panels] == ["HRE", "training loss"]
+
+
+def test_push_is_a_panel_of_its_own_with_its_interval_and_zero_from_three_looks_on():
+    figure = shown(pushed(grpo(6, n=40), 0.05, 0.01, -0.04))
+    assert [panel.name for panel in figure.panels[:3]] == ["HRE", "push", "reward"]
+    push = figure.panels[1]
+    assert push.curve.values[1:4] == [0.05, 0.01, -0.04] and (push.first, push.now) == ("+0.050", "−0.040")
+    (band,), (zero,) = layers(push, Band, "interval"), layers(push, Rule, "zero")
+    assert band.low[1:4] == pytest.approx([0.03, -0.01, -0.06]) and zero.y == 0 and not zero.fine
+    assert push.axis.low < -0.06 and push.axis.high > 0.07
+    assert push.description == "Push from +0.050 to −0.040 at step 75 (95 % −0.060 to −0.020)"
+    assert "push" not in [panel.name for panel in shown(pushed(grpo(6, n=40), 0.05, 0.01)).panels]
+
+
+def test_all_three_drawers_show_the_push():
+    figure = shown(pushed(grpo(6, n=40), 0.05, 0.01, -0.04, -0.05, -0.06))
+    drawn = draw(figure)
+    assert "Push from +0.050 to −0.060" in drawn
+    assert drawn.count('class="zero"') == draw(shown(grpo(6, n=40))).count('class="zero"') + 1
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(frame(figure))
+    assert re.search(r"push +higher +\+0.050 +−0.060", console.export_text())
+    axes = chart(figure).axes[1]
+    assert "push" in axes.get_title(loc="left")
+    assert [0.0, 0.0] in [list(line.get_ydata()) for line in axes.lines]
+    # It stands between two curves' hairlines, not among the labels at the end.
+    assert "" not in [text.get_text() for text in axes.texts]

@@ -186,6 +186,18 @@ def test_the_highest_look_of_a_finished_run_is_told_with_its_luck():
     assert note == "Highest 0.210 at step 10, no more than picking the luckiest of 3 looks gives."
 
 
+def test_the_best_of_the_pooled_curve_is_told_beside_it_where_a_look_beats_the_start():
+    summary = {"start": 0.2, "best": 0.31, "best_step": 10, "best_fair": 0.29, "beats_start": True}
+    summary |= {"pooled": 0.28, "pooled_step": 20, "pooled_fair": 0.27}
+    one = record([WIDE, WIDE], events=[{"kind": "finished", "step": 20, "summary": summary}])
+    assert headline(one).notes[1] == (
+        "Of the curve pooled over neighbouring looks, which noise moves less, the highest is 0.280 at step 20 "
+        "(0.270 without the luck of the pick)."
+    )
+    unlucky = {"kind": "finished", "step": 20, "summary": {**summary, "beats_start": False}}
+    assert len(headline(record([WIDE, WIDE], events=[unlucky])).notes) == 1
+
+
 SHOWN = {
     "higher": healthy(6, n=80),
     "flat": flat(4, n=60),

@@ -41,3 +41,20 @@ def test_nothing_to_say_is_nothing():
     for look in lines[1:-1]:
         look["metrics"] = {"hre/score": 0.1}
     assert signals(reading(lines)) is None
+
+
+def pushed(lines, *pushes):
+    """The lines, with what an evaluation tells of the direction of training."""
+    for look, push in zip(lines[2:], pushes, strict=False):
+        told = {"push": push, "push_low": push - 0.02, "push_high": push + 0.02, "p_push": 0.0031, "margin": 0.0214}
+        look["metrics"] |= {f"mismatch/{key}": value for key, value in told.items()}
+    return lines
+
+
+def test_the_direction_of_training_is_a_table_with_intervals_where_there_are_any():
+    made = signals(reading(pushed(flat(6, n=40), 0.05, 0.01, -0.04))).direction
+    push, p, margin = made.rows
+    assert push[:3] == ["push", "−0.040", "−0.060 to −0.020"]
+    assert p[1:3] == ["0.0031", ""] and margin[1:3] == ["0.0214", ""]
+    assert "Which way training pushes" in render(reading(pushed(flat(6, n=40), 0.05, 0.01, -0.04)).record)
+    assert signals(reading(flat(4, n=40))).direction is None
