@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 import typer
 
+from .commands.detecting import detectors
 from .commands.following import follow
 from .commands.getting_started import build, demo, demo_model
 from .commands.launching import run, where
@@ -57,6 +58,7 @@ _COMMANDS: dict[Callable[..., None], str] = {
     report: "hre report runs/dpo --compare runs/sft",
     compare: "hre compare before.jsonl after.jsonl --fail-if-worse ; hre compare runs/dpo ; "
     "hre compare models/base runs/dpo/checkpoint-20 --questions beer.jsonl",
+    detectors: "hre detectors runs --out detectors",
     power: "hre power --delta 0.01 --pilot runs/dpo",
     watch: "hre watch runs/dpo",
     follow: "hre follow runs/dpo --questions beer.jsonl --start models/base --stop-file runs/dpo/STOP",

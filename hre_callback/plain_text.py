@@ -15,6 +15,7 @@ _UNSHOWABLE = {"Cc", "Cs", "Zl", "Zp"}
 # How a console that does not know a character gets it: the minus sign as the hyphen, all else by its escape.
 SPELLED = "hre_callback.spelled"
 _SUSPECT = re.compile("[^ -~\u00a0-\u05ff]")
+_MARKDOWN = re.compile(r"([\\`*_\[\]!|])")
 
 
 def plain_text(value: object) -> str:
@@ -30,6 +31,11 @@ def plain_text(value: object) -> str:
 def as_html(value: object) -> str:
     """`plain_text` as a part of an HTML or SVG text or attribute."""
     return escape(plain_text(value))
+
+
+def as_markdown(value: object) -> str:
+    """`plain_text` in which no Markdown or HTML is read (an image would be fetched), in a cell of a table too."""
+    return _MARKDOWN.sub(r"\\\1", escape(plain_text(value), quote=False))
 
 
 def plain_lines(text: str) -> str:

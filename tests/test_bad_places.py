@@ -58,7 +58,7 @@ THINGS: dict[str, Callable[[Path], object]] = {
 # What is read by a way of its own meets all of them, what shares one of these the first.
 TAKING = [
     "score X q.jsonl", "score X.gguf q.jsonl", "score m X", "score m X.parquet", "build X --topic t --out o.jsonl", "report X",
-    "compare X", "compare a.jsonl X", "rate q.jsonl --out r.jsonl --collect X",
+    "compare X", "detectors X", "compare a.jsonl X", "rate q.jsonl --out r.jsonl --collect X",
 ]  # fmt: skip
 
 TAKING_TOO = [
@@ -154,7 +154,7 @@ def test_an_output_takes_no_place_that_is_taken(command: str, thing: str, full: 
 
 PRINTING = [
     "score m q.jsonl", "score m q.jsonl --json", "build Posts.xml --topic t --out o.jsonl", "report run", "report run --json",
-    "compare a.jsonl a.jsonl", "compare run", "power", "power --json", "watch run --once", "watch run", "--help", "power --help",
+    "compare a.jsonl a.jsonl", "compare run", "detectors run", "detectors run --out d --json", "power", "power --json", "watch run --once", "watch run", "--help", "power --help",
     "rate q.jsonl --out o.html", "rate q.jsonl --out r.jsonl --collect saved",
 ]  # fmt: skip
 
@@ -200,7 +200,7 @@ def test_ctrl_c_at_any_moment_leaves_nothing(command: str, full: Path, warm: War
 
 QUIET = {
     "score m q.jsonl --out s.jsonl": "s.jsonl", "build Posts.xml --topic t --out o.jsonl --pairs p.jsonl": "p.sft.jsonl",
-    "report run": "run/hre.html", "compare run": "run", "compare a.jsonl a.jsonl": "a.jsonl", "compare m m --questions q.jsonl": "m",
+    "report run": "run/hre.html", "compare run": "run", "detectors run --out d": "d/detectors.md", "compare a.jsonl a.jsonl": "a.jsonl", "compare m m --questions q.jsonl": "m",
     "rate q.jsonl --out o.html": "o.html", "rate q.jsonl --out r.jsonl --collect saved": "r.jsonl",
 }  # fmt: skip
 

@@ -223,6 +223,16 @@ def test_a_page_and_a_chart_show_a_hostile_record_as_letters(hostile_run, tmp_pa
     assert (hostile_run / "hre.png").stat().st_size > 10_000
 
 
+def test_detectors_show_a_hostile_record_as_letters(hostile_run, tmp_path, capsys):
+    code, out, err = run_hre("detectors", hostile_run.parent, "--out", tmp_path / IN_A_PATH / "out", capsys=capsys)
+    assert (code, err) == (0, "") and "[red]x[|]" in sound(out)
+    page = sound((tmp_path / IN_A_PATH / "out" / "detectors.md").read_text(), markup=False)
+    assert "<script>" not in page and (tmp_path / IN_A_PATH / "out" / "detectors.png").stat().st_size > 10_000
+    (hostile_run.parent / "runs.json").write_text(json.dumps({"runs": [{"name": HOSTILE, "truth": HOSTILE}]}))
+    code, out, err = run_hre("detectors", hostile_run.parent, capsys=capsys)
+    assert (code, out) == (2, "") and len(sound(err).splitlines()) == 1
+
+
 @pytest.mark.parametrize("text", ["$\\frac$", "$^{$", "$x$", "\\$", "物理 👩", WITH_SURROGATE])
 def test_no_text_of_a_chart_is_read_as_a_formula(text, tmp_path):
     lines = a_record()
@@ -315,6 +325,8 @@ COMMANDS = {
     "watch": ["watch", IN_A_PATH, "--once"],
     "compare": ["compare", IN_A_PATH, IN_A_PATH],
     "compare one": ["compare", IN_A_PATH],
+    "detectors": ["detectors", IN_A_PATH],
+    "detectors out": ["detectors", ".", "--out", f"/dev/null/{IN_A_PATH}"],
     "power": ["power", "--pilot", IN_A_PATH],
     "demo": ["demo", "--out", f"/dev/null/{IN_A_PATH}"],
     "demo-model": ["demo-model", f"/dev/null/{IN_A_PATH}"],

@@ -69,7 +69,8 @@ _KNOWN: dict[str, _Known] = {
     "objective/entropy": _Known("entropy", None),
     "rewards/chosen": _Known("reward of the chosen answer", "up", "seldom"),
     "rewards/rejected": _Known("reward of the rejected answer", "down", "seldom"),
-    # A2PO; the load of experts; the RL loss, whose value says nothing of progress.
+    # GRPO, RLOO; A2PO; the load of experts; the RL loss, whose value says nothing of progress.
+    "completions/mean_length": _Known("completion length", None, "seldom"),
     "implicit_reward": _Known("implicit reward", None, "seldom"),
     "advantage": _Known("advantage", None, "seldom"),
     "v_star": _Known("optimal value", None, "seldom"),

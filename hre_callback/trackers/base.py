@@ -6,18 +6,16 @@ Each draws against `train/global_step`, the axis of the Trainer's own curves, wh
 from __future__ import annotations
 
 import os
-import re
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..plain_text import plain_text
+from ..plain_text import as_markdown
 from ..run.keys import GLOBAL_STEP
 from ..run.line_checks import json_of
 from ..run.lines import RunLine, Summary
@@ -270,9 +268,5 @@ def _stop_reason(record: Record) -> str | None:
 
 
 def _markdown(values: Mapping[str, Any]) -> str:
-    """A list; what it says may come from outside: no Markdown or HTML is read in it (an image would be fetched)."""
-    return "\n".join(f"- {item}: {_literal(value)}" for item, value in values.items() if value is not None)
-
-
-def _literal(value: Any) -> str:
-    return re.sub(r"([\\`*_\[\]!])", r"\\\1", escape(plain_text(value), quote=False))
+    """A list; what it says may come from outside."""
+    return "\n".join(f"- {item}: {as_markdown(value)}" for item, value in values.items() if value is not None)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .figure import Figure as MainFigure
 
 _PEOPLE, _INK, _SOFT, _HAIR = "#0b5c8a", "#1d1f21", "#5b5e63", "#e3e0d6"
-_TONES = {"good": "#1b6b3a", "neutral": _INK, "watch": "#8a5200", "bad": "#b3261e"}
+TONES = {"good": "#1b6b3a", "neutral": _INK, "watch": "#8a5200", "bad": "#b3261e"}
 _OTHERS = (("#8a3b7c", "-"), ("#8a5a00", "--"), ("#2f6f62", ":"), ("#5a4fcf", "-."))
 _BANDS = {"interval": (_PEOPLE, 0.12), "paired": (_PEOPLE, 0.30), "human": (_INK, 0.08)}
 _CURVES: dict[str, dict[str, Any]] = {
@@ -68,20 +68,20 @@ def chart(shown: MainFigure) -> Figure:
     Raises:
         ImportError: matplotlib is missing; the message says what to install.
     """
-    with _matplotlib_defaults():
+    with matplotlib_defaults():
         return _draw(shown)
 
 
 def chart_png(shown: MainFigure) -> bytes:
     """The same as the bytes of a PNG; the same figure gives the same bytes. Raises as `chart` does."""
-    with _matplotlib_defaults():
+    with matplotlib_defaults():
         figure, buffer = _draw(shown), io.BytesIO()
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
 @contextmanager
-def _matplotlib_defaults() -> Iterator[None]:
+def matplotlib_defaults() -> Iterator[None]:
     """Matplotlib's own defaults, whatever the process has set; its settings are back afterwards.
 
     No text is read as a formula: names and words come from outside. A font without a sign is no news for a log.
@@ -250,10 +250,10 @@ def _steps(axes: Sequence[Any], shown: MainFigure) -> None:
     first.set_xlim(shown.x.low, shown.x.high)
     for skip in shown.skipped:
         place = first.get_xaxis_transform()
-        first.plot(skip.step, 0.02, "x", color=_TONES["bad"], markersize=5, transform=place)
+        first.plot(skip.step, 0.02, "x", color=TONES["bad"], markersize=5, transform=place)
     for row, mark in enumerate(shown.marks):
         for ax in axes:
-            line = {"color": _TONES[mark.tone], "linewidth": 0.9, "linestyle": (0, (3, 3))}
+            line = {"color": TONES[mark.tone], "linewidth": 0.9, "linestyle": (0, (3, 3))}
             ax.axvline(mark.step, zorder=2.2, **line)
         _name_mark(first, mark, row, right=shown.x.at(mark.step) > 0.5)
 
@@ -267,13 +267,13 @@ def _name_mark(ax: Any, mark: Mark, row: int, *, right: bool) -> None:
         textcoords="offset points",
         ha="right" if right else "left",
         fontsize=8,
-        color=_TONES[mark.tone],
+        color=TONES[mark.tone],
     )
 
 
 def _above(verdict: Headline) -> list[tuple[str, str]]:
     """The lines below the title, each with its colour."""
-    said = [(verdict.detail, _SOFT), *((reason, _TONES[verdict.tone]) for reason in verdict.reasons)]
+    said = [(verdict.detail, _SOFT), *((reason, TONES[verdict.tone]) for reason in verdict.reasons)]
     said += [(note, _SOFT) for note in verdict.notes]
     return [(line, color) for words, color in said for line in _lines(words)]
 
@@ -296,7 +296,7 @@ def _words(
     def write(inches: float, words: str, size: float, color: str, **style: Any) -> None:
         figure.text(0.03, inches / height, words, fontsize=size, color=color, **style)
 
-    write(height - 0.32, plain_text(verdict.title), 15, _TONES[verdict.tone], weight="bold")
+    write(height - 0.32, plain_text(verdict.title), 15, TONES[verdict.tone], weight="bold")
     for row, (words, color) in enumerate(above):
         write(height - 0.55 - _LINE * row, words, 8.2, color)
     for row, words in enumerate(reversed(below)):
