@@ -28,6 +28,7 @@ from .data.questions import Question, load_questions
 from .patience import callbacks_beside, hold_patience
 from .plain_text import plain_logger
 from .preflight import advise, check_arguments, explicit_rewards
+from .run.keys import shown
 from .run.lines import Summary
 from .run.look import Outcome
 from .run.monitor import Monitor
@@ -378,8 +379,9 @@ class HumanRankEvalCallback(TrainerCallback):
 
     def _publish(self, state: TrainerState, outcome: Outcome) -> None:
         """One row for the Trainer's history (on every rank), then what everybody is told."""
-        # No NaN in the checkpoint.
-        history = {key: value for key, value in outcome.row.items() if value == value}
+        # What trackers show. No NaN in the checkpoint.
+        row = shown(outcome.row, self.config.name, self.config.log)
+        history = {key: value for key, value in row.items() if value == value}
         if state.epoch is not None:
             history["epoch"] = state.epoch
         state.log_history.append({self.metric: outcome.score, **history, "step": state.global_step})

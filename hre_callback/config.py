@@ -16,6 +16,7 @@ Layout = Literal["auto", "packed", "cached", "padded", "single"]
 StopRuleName = Literal["never", "drop_from_start", "drop_from_best", "mismatch", "decoupled", "target", "patience"]
 Contamination = Literal["warn", "raise", "off"]
 OnError = Literal["skip", "raise"]
+Log = Literal["core", "all"]
 
 _AT_LEAST: dict[str, float] = {
     "max_length": 32,
@@ -110,6 +111,10 @@ class HREConfig:
     save_best: bool = _option(
         False,
         "Ask the Trainer for a checkpoint whenever HRE is the best so far, and keep the best.",
+    )
+    log: Log = _option(
+        "core",
+        "What trackers show: core (score, change since the start, push, verdict) or all. The record always has all.",
     )
     contamination: Contamination = _option(
         "warn",

@@ -106,5 +106,5 @@ def test_a_recipe_trains(name, material, tmp_path, monkeypatch):
     assert (out / "model.safetensors").exists()
     told = read_run(tmp_path)
     assert [step for step, _ in told.curve("hre/score")] == [0, 1, 2]
-    assert [step for step, _ in told.curve("hre/chart")] == [0, 1, 2]
-    assert [step for step, _ in told.curve("hre/most_moved")] == [1, 2]
+    assert [step for step, _ in told.curve("hre/score_chart")] == [0, 1, 2]
+    assert [step for step, _ in told.curve("hre/what_moved")] == [1, 2]

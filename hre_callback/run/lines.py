@@ -144,7 +144,7 @@ class Evaluation:
 
     Attributes:
         seconds: wall-clock time.
-        metrics: under their tracker names; `None` where undefined.
+        metrics: under the keys of `run.keys`; `None` where undefined.
         proxies: the training signals since the evaluation before, under their W&B names.
         verdict, reason, cause: how objective and people stood to each other (`stats.verdict`); `None` at the baseline.
         divisors: what each log-likelihood is divided by; `None` in older records.

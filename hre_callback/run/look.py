@@ -69,7 +69,7 @@ class Outcome:
 
     Attributes:
         score: HRE, a plain float.
-        row: flat metrics under their tracker names.
+        row: flat metrics under the keys of `keys`.
         proxies: the training signals since the last evaluation, under their W&B names.
         verdict: whether objective and people part ways; `None` at the baseline.
         stop, save: why to stop the run or to keep this checkpoint, in a sentence; `None` for no.

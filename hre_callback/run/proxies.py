@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
+from .keys import is_look
+
 Direction = Literal["up", "down"]
 # How much room a signal gets: a panel of its own also where nothing is known of the run (`always`), one in a run that
 # logs it (`panel`), none unless the run logs nothing else (`seldom`), none at all (`never`).
@@ -119,7 +121,7 @@ def _means(rows: Sequence[Mapping[str, Any]], extra: Iterable[str]) -> dict[str,
 def _behind_the_score(rows: Sequence[Mapping[str, Any]], step: int) -> list[Mapping[str, Any]]:
     """The rows of a step that were logged after its HRE."""
     of_step = [row for row in rows if row.get("step") == step]
-    ours = next((i for i, row in enumerate(of_step) if _is_ours(row)), len(of_step))
+    ours = next((i for i, row in enumerate(of_step) if is_look(row)), len(of_step))
     return of_step[ours:]
 
 
@@ -223,7 +225,7 @@ def _points(log_history: Iterable[Mapping[str, Any]], extra: Iterable[str]) -> I
     # Thousands of rows have the same few keys: None for one that is no signal.
     names: dict[str, str | None] = {}
     for row in log_history:
-        if _is_ours(row):
+        if is_look(row):
             continue
         step = int(row.get("step", -1))
         for key, value in row.items():
@@ -232,10 +234,6 @@ def _points(log_history: Iterable[Mapping[str, Any]], extra: Iterable[str]) -> I
                 names[key] = name if name in told or _counts(name) else None
             if (counted := names[key]) is not None and _is_number(value):
                 yield step, counted, float(value)
-
-
-def _is_ours(row: Mapping[str, Any]) -> bool:
-    return any(key.endswith("/ci_low") for key in row)
 
 
 def _signal(name: str, told: Mapping[str, Direction], online: bool) -> Signal:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from .. import distributed
 from ..plain_text import plain_logger
 from ..run import words
-from ..run.keys import proxy_row
+from ..run.keys import constants, proxy_row, shown
 from ..run.lines import Summary
 from ..run.look import Outcome
 from ..run.monitor import Monitor
@@ -32,7 +32,9 @@ class Announcer:
 
     def look(self, step: int, outcome: Outcome) -> None:
         """An evaluation has been joined to the run."""
-        self.trackers.log({**outcome.row, **proxy_row(outcome.proxies, name=self._name)}, step)
+        numbers = {**outcome.row, **proxy_row(outcome.proxies, name=self._name)}
+        self.trackers.log(shown(numbers, self._name, self.monitor.config.log), step)
+        self.trackers.constants(constants(numbers, self._name))
         self._say(outcome.line, *self.monitor.asides(outcome))
 
     def judgement(self, step: int, outcome: Outcome) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..plain_text import as_markdown
-from ..run.keys import GLOBAL_STEP
+from ..run.keys import GLOBAL_STEP, constants
 from ..run.line_checks import json_of
 from ..run.lines import RunLine, Summary
 from ..run.record import Record
@@ -38,6 +38,9 @@ class Tracker:
 
     def log(self, row: Mapping[str, float], step: int) -> None:
         """Draw the finite numbers of one evaluation at the Trainer's global step."""
+
+    def constants(self, values: Mapping[str, float]) -> None:
+        """Tell what is the same at every evaluation and no curve, by its key without the run's name."""
 
     def alert(self, title: str, text: str) -> None:
         """Call for a person."""
@@ -73,6 +76,10 @@ class WandbTracker(Tracker):
         self._define(row)
         _wandb_run().log({**row, GLOBAL_STEP: step})
 
+    def constants(self, values: Mapping[str, float]) -> None:
+        """Put them into the run's summary at once: a killed run has no end."""
+        _wandb_run().summary.update({f"{self.name}/{key}": value for key, value in values.items()})
+
     def alert(self, title: str, text: str) -> None:
         """Send a W&B alert of level WARN."""
         _wandb_run().alert(title=title, text=text, level="WARN")
@@ -99,9 +106,9 @@ class WandbTracker(Tracker):
     def finish(self, record: Record, summary: Summary) -> None:
         """Write the summary; log the charts, once, in one row. The run stays open: it is not ours."""
         run = _wandb_run()
-        known = {**json_of(summary), "stop_reason": _stop_reason(record)}
+        known = _last_words(self.name, record, summary)
         run.summary.update({f"{self.name}/{key}": value for key, value in known.items() if value is not None})
-        media = end_charts(self.name, record, GLOBAL_STEP)
+        media = end_charts(self.name, record, GLOBAL_STEP) if record.run.config.get("log") == "all" else {}
         if media:
             self._define(media)
             run.log({**media, GLOBAL_STEP: record.evaluations[-1].step})
@@ -156,7 +163,7 @@ class TrackioTracker(Tracker):
         """Log the summary as a Markdown list: trackio has no summary of its own."""
         import trackio
 
-        text = _markdown({**json_of(summary), "stop_reason": _stop_reason(record)})
+        text = _markdown(_last_words(self.name, record, summary))
         step = record.evaluations[-1].step if record.evaluations else 0
         trackio.log({f"{self.name}/summary": trackio.Markdown(text), GLOBAL_STEP: step})
 
@@ -209,7 +216,7 @@ class TensorBoardTracker(Tracker):
 
     def finish(self, record: Record, summary: Summary) -> None:
         """Add the summary as a text and close the file."""
-        self._text("summary", {**json_of(summary), "stop_reason": _stop_reason(record)})
+        self._text("summary", _last_words(self.name, record, summary))
         self._writer.close()
         self._open_writer = None
 
@@ -254,6 +261,7 @@ def _config_block(run: RunLine) -> dict[str, Any]:
         "fingerprint": run.fingerprint,
         "planned_looks": run.planned_looks,
         "human_ceiling": run.human_ceiling,
+        "human_hre": run.human_hre,
         "overlap": run.overlap,
         "directions": run.directions or None,
         "versions": run.versions,
@@ -262,9 +270,11 @@ def _config_block(run: RunLine) -> dict[str, Any]:
     return {**run.config, **told, "n_questions": len(run.questions)}
 
 
-def _stop_reason(record: Record) -> str | None:
-    stops = [event for event in record.events if event.kind == "stop"]
-    return stops[-1].reason if stops else None
+def _last_words(name: str, record: Record, summary: Summary) -> dict[str, Any]:
+    """What stands beside a finished run: its summary, why it stopped, and what was the same at every evaluation."""
+    stops = [event.reason for event in record.events if event.kind == "stop"]
+    known = constants(record.evaluations[-1].metrics, name) if record.evaluations else {}
+    return {**json_of(summary), "stop_reason": stops[-1] if stops else None, **known}
 
 
 def _markdown(values: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..plain_text import plain_lines, plain_logger, plain_text
+from ..run.keys import CHART, MOVED
 from ..run.lines import RunLine, Summary
 from ..run.record import Record
 from ..views.changes import most_moved
@@ -41,6 +42,7 @@ class Trackers:
         self._shown = (0, 0)
         # Evaluations that the last `finish` knew.
         self._finished = -1
+        self._constants: dict[str, float] = {}
 
     @classmethod
     def for_run(cls, args: TrainingArguments, name: str, *, is_main: bool) -> Trackers:
@@ -77,6 +79,12 @@ class Trackers:
         }
         self._each(lambda sink: sink.log(finite, step))
 
+    def constants(self, values: Mapping[str, float]) -> None:
+        """See `Tracker.constants`; nothing happens where they are what they were."""
+        if values != self._constants:
+            self._constants = {plain_text(key): value for key, value in values.items()}
+            self._each(lambda sink: sink.constants(self._constants))
+
     def alert(self, title: str, text: str) -> None:
         """See `Tracker.alert`."""
         self._each(lambda sink: sink.alert(plain_text(title), plain_text(text)))
@@ -110,12 +118,12 @@ class Trackers:
         step = record.evaluations[-1].step
         picture = self._chart(record)
         if picture is not None:
-            self.image("chart", picture, step)
+            self.image(CHART, picture, step)
         columns, rows = most_moved(record, _TABLE_ROWS)
         if rows and known[0] != self._shown[0]:
             named = ["step", *columns]
             stepped = [[step, *(plain_lines(cell) if isinstance(cell, str) else cell for cell in row)] for row in rows]
-            self._each(lambda sink: sink.table(f"{sink.name}/most_moved", named, stepped, step))
+            self._each(lambda sink: sink.table(f"{sink.name}/{MOVED}", named, stepped, step))
         self._shown = known
 
     def _chart(self, record: Record) -> bytes | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..run.keys import more_prefix
 from ..run.record import Record
 from ..views.reading import Reading
 
@@ -27,7 +28,7 @@ def end_charts(name: str, record: Record, x_axis: str) -> dict[str, Any]:
         return {}
     scaled = {key: (list(curve), _standardised(list(curve.values()))) for key, curve in curves.items()}
     charts: dict[str, Any] = {
-        f"{name}/curves": wandb.plot.line_series(
+        f"{more_prefix(name)}curves": wandb.plot.line_series(
             xs=[steps for steps, _ in scaled.values()],
             ys=[values for _, values in scaled.values()],
             keys=list(scaled),
@@ -39,7 +40,9 @@ def end_charts(name: str, record: Record, x_axis: str) -> dict[str, Any]:
         pairs = [[value, curves[score][step], step] for step, value in curve.items() if step in curves[score]]
         if key != score and len(pairs) > 1:
             table = wandb.Table(columns=[key, score, "step"], data=pairs)
-            charts[f"{name}/against/{key}"] = wandb.plot.scatter(table, key, score, title=f"HRE against {key}")
+            charts[f"{more_prefix(name)}against/{key}"] = wandb.plot.scatter(
+                table, key, score, title=f"HRE against {key}"
+            )
     return charts
 
 

@@ -1,4 +1,4 @@
-"""A ready-made W&B workspace: HRE first, its topics, the mismatch curves and the training signals, each on its axis.
+"""A ready-made W&B workspace: the score and its picture first, then the training signals, then what else a run logs.
 
 Needs the extra `workspace` (`wandb-workspaces`). The request that it sends is tested against a stub, not the service.
 """
@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..config import check_option
-from ..run.keys import GLOBAL_STEP, mismatch_prefix
+from ..run.keys import CHART, CORE, GLOBAL_STEP, more_prefix
 from ..views.reading import Proxy, Reading, common_proxies
 
 if TYPE_CHECKING:
     from ..run.record import Record
 
 _TITLE = "HumanRankEval"
+_CHANGE = ("delta_start", "delta_start_low", "delta_start_high")
 
 
 def save_workspace(project: str, *, name: str = "hre", record: Record | None = None) -> str:
@@ -24,7 +25,8 @@ def save_workspace(project: str, *, name: str = "hre", record: Record | None = N
     Args:
         project: `ENTITY/PROJECT`.
         name: of the callback (`HREConfig.name`), first part of its keys.
-        record: of a run, whose training signals get the panels; without one those that most trainers log.
+        record: of a run: the panels are of the training signals and of the keys that it logs; without one of those that
+            most trainers log, and of all keys.
 
     Returns:
         The address of the view.
@@ -47,7 +49,11 @@ def save_workspace(project: str, *, name: str = "hre", record: Record | None = N
         project=rest,
         name=_TITLE,
         settings=workspaces.WorkspaceSettings(x_axis=GLOBAL_STEP),
-        sections=_sections(name, common_proxies() if record is None else Reading(record).main_proxies()),
+        sections=_sections(
+            name,
+            common_proxies() if record is None else Reading(record).main_proxies(),
+            everything=record is None or record.run.config.get("log") == "all",
+        ),
     )
     try:
         saved = view.save()
@@ -67,8 +73,12 @@ def _workspaces() -> Any:
     return wandb_workspaces.workspaces
 
 
-def _sections(name: str, signals: Sequence[Proxy]) -> list[Any]:
-    """HRE and its losses in panels of their own: W&B has no second y axis, and a loss would flatten HRE."""
+def _sections(name: str, signals: Sequence[Proxy], *, everything: bool) -> list[Any]:
+    """HRE and its losses in panels of their own: W&B has no second y axis, and a loss would flatten HRE.
+
+    Args:
+        everything: with what runs log under `log="all"` alone.
+    """
     import wandb_workspaces.reports.v2 as panels
 
     def lines(title: str, *keys: str, x: str = GLOBAL_STEP) -> Any:
@@ -77,36 +87,40 @@ def _sections(name: str, signals: Sequence[Proxy]) -> list[Any]:
     def all_of(title: str, regex: str) -> Any:
         return panels.LinePlot(title=title, x=GLOBAL_STEP, metric_regex=regex)
 
-    of = f"{name}/{{}}".format
-    interval = [of("score"), of("ci_low"), of("ci_high"), of("human_ceiling")]
-    change = [of("delta_start"), of("delta_start_low"), of("delta_start_high")]
-    push = [f"{mismatch_prefix(name)}push{end}" for end in ("", "_low", "_high")]
+    def core(*parts: str) -> list[str]:
+        return [f"{name}/{CORE[part]}" for part in parts]
+
+    more, (score,) = more_prefix(name), core("score")
+    ends = [f"{more}mismatch/push{end}" for end in ("_low", "_high")] if everything else []
     sections = {
         "HRE": [
-            lines("HRE with its 95 % interval", *interval),
-            lines("Change since the start, paired 95 % interval", *change),
-            panels.MediaBrowser(title="The run so far", media_keys=[of("chart")]),
-            lines("Pairs ranked as people do, best answer first", of("pair_accuracy"), of("top1")),
-        ],
-        "Topics": [all_of("HRE by topic", f"{name}/topic/.*")],
-        "Mismatch": [
-            all_of(
-                "Human, policy, reward: who agrees with whom",
-                f"{mismatch_prefix(name)}(human|policy)_(policy|reward|implicit)$",
-            ),
-            lines("Which way training pushes, 95 % interval", *push),
-            all_of("Rolling rank correlation of HRE with each signal", f"{mismatch_prefix(name)}kendall/.*"),
-            all_of("Cost of trusting each signal", f"{mismatch_prefix(name)}regret/.*"),
-            lines("The verdict: 0 aligned, 1 watch, 2 mismatch", f"{mismatch_prefix(name)}verdict"),
-            lines("HRE against sqrt(KL)", of("score"), x=f"{mismatch_prefix(name)}sqrt_kl"),
-            *(lines(f"HRE against {_title(one)}", of("score"), x=of(f"proxy/{one.key}")) for one in signals),
-            panels.ScatterPlot(title="Last HRE against training loss, one dot a run", x="train/loss", y=of("last")),
+            lines("HRE with its 95 % interval", *core("score", "ci_low", "ci_high")),
+            panels.MediaBrowser(title="The run so far", media_keys=[f"{name}/{CHART}"]),
+            lines("Change since the start, paired 95 % interval", *core(*_CHANGE)),
+            lines("Which way training pushes: above 0 towards what people prefer", *core("mismatch/push"), *ends),
+            lines("The verdict: 0 aligned, 0.5 decoupled, 1 watch, 2 mismatch", *core("mismatch/verdict")),
         ],
         "Training": [
             *(lines(_title(one), one.key) for one in signals),
-            all_of("Every signal, mean since the evaluation before", f"{name}/proxy/.*"),
+            panels.ScatterPlot(title="Last HRE against training loss, one dot a run", x="train/loss", y=f"{name}/last"),
         ],
     }
+    if everything:
+        sections |= {
+            "Topics": [all_of("HRE by topic", f"{more}topic/.*")],
+            "Mismatch": [
+                all_of(
+                    "Human, policy, reward: who agrees with whom",
+                    f"{more}mismatch/(human|policy)_(policy|reward|implicit)$",
+                ),
+                all_of("Rolling rank correlation of HRE with each signal", f"{more}mismatch/kendall/.*"),
+                all_of("Cost of trusting each signal", f"{more}mismatch/regret/.*"),
+                lines("HRE against sqrt(KL)", score, x=f"{more}mismatch/sqrt_kl"),
+                *(lines(f"HRE against {_title(one)}", score, x=f"{more}proxy/{one.key}") for one in signals),
+                all_of("Every signal, mean since the evaluation before", f"{more}proxy/.*"),
+                lines("Pairs ranked as people do, best answer first", f"{more}pair_accuracy", f"{more}top1"),
+            ],
+        }
     return [_workspaces().Section(name=title, panels=found, is_open=True) for title, found in sections.items()]
 
 

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from hre_callback.run.keys import flatten
+from hre_callback.run.keys import constants, flatten, proxy_row, shown
 from hre_callback.run.lines import Summary
 from hre_callback.run.record import Record, read_record
 from hre_callback.stats.correlation import METRICS, HREResult, correlate
@@ -52,7 +52,7 @@ def result(topics: tuple[str, ...] = ("beer", "wine", "beer")) -> HREResult:
     )
 
 
-def record(*, looks: int = 3, questions: int = 60) -> Record:
+def record(*, looks: int = 3, questions: int = 60, log: str = "all") -> Record:
     """HRE falls while the loss improves; question i moves the more the higher i is."""
     asked = [
         {"id": f"q{i:02}", "topic": "beer", "question": f"why {i}?", "best_answer": "so",
@@ -61,7 +61,7 @@ def record(*, looks: int = 3, questions: int = 60) -> Record:
     ]  # fmt: skip
     run = {
         "fingerprint": "00c0ffee", "questions": asked, "planned_looks": 2,
-        "config": {"prompt": "paper", "layout": "auto"}, "versions": {"torch": "2.13"}, "started": "now",
+        "config": {"prompt": "paper", "layout": "auto", "log": log}, "versions": {"torch": "2.13"}, "started": "now",
     }  # fmt: skip
     evaluations = [
         {
@@ -91,12 +91,13 @@ def png() -> bytes:
 
 
 def tell_all(trackers: Trackers) -> None:
-    """A short run: three rows with their pictures, an alert, the end."""
+    """A short run that shows all: three rows with their pictures, an alert, the end."""
     told = record()
     trackers.start(told.run)
     for look in told.evaluations:
-        proxies = {f"hre/proxy/{key}": value for key, value in look.proxies.items()}
-        trackers.log({**look.metrics, **proxies, "hre/mde": float("nan"), "hre/n": 60}, look.step)
+        numbers = {**look.metrics, **proxy_row(look.proxies), "hre/mde": float("nan"), "hre/n": 60}
+        trackers.log(shown(numbers, "hre", "all"), look.step)
+        trackers.constants(constants(numbers, "hre"))
         trackers.show(told_until(look.step))
     trackers.alert("HRE stops the run", "HRE fell")
     trackers.finish(told, Summary(**SUMMARY))
@@ -233,7 +234,7 @@ def test_pictures_stay_few_and_the_last_look_is_shown(looks, planned, monkeypatc
     assert steps == sorted(set(steps)) and steps[-1] == 5 * (looks - 1)  # nothing twice
     assert steps[: min(looks, 5)] == [5 * i * max(1, (planned or 0) // 20) for i in range(min(looks, 5))]
     assert len(steps) <= (22 if planned and planned >= looks - 1 else 55)
-    assert shown.tables == [("hre/most_moved", step) for step in steps[1:]]
+    assert shown.tables == [("hre/what_moved", step) for step in steps[1:]]
 
 
 @pytest.mark.parametrize("error", [ImportError("the chart needs matplotlib"), ZeroDivisionError("a bug")])
@@ -290,11 +291,13 @@ def test_wandb_run_read_back(wandb_folder: Path) -> None:
     read = read_run(wandb_folder)
 
     assert read.curve("hre/score") == [(0, 0.5), (5, pytest.approx(0.4)), (10, pytest.approx(0.3))]
-    assert all(row["hre/n"] == 60 for row in read.rows("hre/score"))  # one row holds all
-    assert [row["hre/proxy/train/loss"] for row in read.rows("hre/score")[1:]] == [1.0, 0.0]
-    assert read.rows("hre/mde") == [] and read.rows("train/loss") == []  # gaps are gaps; the loss curve is not ours
+    assert read.rows("hre/n") == [] and read.summary["hre/n"] == 60  # what is constant is no curve
+    assert [row["hre_more/proxy/train/loss"] for row in read.rows("hre/score")[1:]] == [1.0, 0.0]
+    assert (
+        read.rows("hre_more/mde") == [] and read.rows("train/loss") == []
+    )  # gaps are gaps; the loss curve is not ours
 
-    exact = {"hre/score", "hre/n", "hre/proxy/train/loss", "hre/chart", "hre/most_moved", "hre/curves"}
+    exact = {"hre/score", "hre_more/proxy/train/loss", "hre/score_chart", "hre/what_moved", "hre_more/curves"}
     assert exact <= set(read.metrics)
     assert {metric["x"] for metric in read.metrics.values()} == {"train/global_step"}
     assert read.metrics["hre/score"]["summary"] == {"max", "last"}
@@ -305,17 +308,17 @@ def test_wandb_run_read_back(wandb_folder: Path) -> None:
     assert read.alerts == [{"title": "HRE stops the run", "text": "HRE fell", "level": "WARN"}]
     assert read.config["lr"] == 0.1
     assert read.config["hre"] == {
-        "prompt": "paper", "layout": "auto", "fingerprint": "00c0ffee", "planned_looks": 2,
+        "prompt": "paper", "layout": "auto", "log": "all", "fingerprint": "00c0ffee", "planned_looks": 2,
         "versions": {"torch": "2.13"}, "n_questions": 60,
     }  # fmt: skip
 
-    assert [step for step, _ in read.curve("hre/chart")] == [
+    assert [step for step, _ in read.curve("hre/score_chart")] == [
         0,
         5,
         10,
         10,
     ]  # the last once more, with the stop
-    chart = read.rows("hre/chart")[-1]["hre/chart"]
+    chart = read.rows("hre/score_chart")[-1]["hre/score_chart"]
     assert (chart["_type"], chart["width"]) == ("image-file", 1296)
     assert (read.folder / "files" / chart["path"]).read_bytes()[:4] == b"\x89PNG"
 
@@ -327,9 +330,9 @@ def test_wandb_table_of_the_questions_that_moved_grows_by_new_rows_alone(wandb_f
     tell_all(Trackers([WandbTracker("hre")]))
     wandb.finish()
     read = read_run(wandb_folder)
-    assert [step for step, _ in read.curve("hre/most_moved")] == [5, 10]
-    for entry, step, shift in zip(read.rows("hre/most_moved"), (5, 10), (-0.059, -0.118), strict=True):
-        table = entry["hre/most_moved"]
+    assert [step for step, _ in read.curve("hre/what_moved")] == [5, 10]
+    for entry, step, shift in zip(read.rows("hre/what_moved"), (5, 10), (-0.059, -0.118), strict=True):
+        table = entry["hre/what_moved"]
         assert table["_type"] == "incremental-table-file"
         content = json.loads((read.folder / "files" / table["path"]).read_text())
         rows = [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
@@ -348,11 +351,11 @@ def test_wandb_charts_of_hre_and_the_proxies(wandb_folder: Path) -> None:
     read = read_run(wandb_folder)
     drawn = read.config["_wandb"]["visualize"]
     assert {key: chart["panel_config"]["panelDefId"] for key, chart in drawn.items()} == {
-        "hre/curves": "wandb/lineseries/v0",
-        "hre/against/train/loss": "wandb/scatter/v0",
+        "hre_more/curves": "wandb/lineseries/v0",
+        "hre_more/against/train/loss": "wandb/scatter/v0",
     }
-    assert read.table("hre/against/train/loss_table")[1] == pytest.approx(np.array([[1, 0.4, 5], [0, 0.3, 10]]))
-    columns, rows = read.table("hre/curves_table")
+    assert read.table("hre_more/against/train/loss_table")[1] == pytest.approx(np.array([[1, 0.4, 5], [0, 0.3, 10]]))
+    columns, rows = read.table("hre_more/curves_table")
     assert {row[columns.index("lineKey")] for row in rows} == {
         "hre/score",
         "train/loss",
@@ -371,7 +374,7 @@ def test_wandb_end_of_a_run_without_a_second_look(wandb_folder: Path) -> None:
     wandb.finish()
     assert trackers.errors == []
     read = read_run(wandb_folder)
-    assert [row for row in read.history if "hre/chart" not in row] == [] and len(read.history) == 1
+    assert [row for row in read.history if "hre/score_chart" not in row] == [] and len(read.history) == 1
     assert read.summary["hre/last"] == 0.3
 
 
@@ -497,11 +500,10 @@ def test_tensorboard_follows_a_fixed_folder(tmp_path: Path, monkeypatch: pytest.
     events.Reload()
     assert set(events.Tags()["scalars"]) == {
         "hre/score",
-        "hre/n",
-        "hre/proxy/train/loss",
-        "hre/proxy/train/constant",
+        "hre_more/proxy/train/loss",
+        "hre_more/proxy/train/constant",
     }
-    images = events.Images("hre/chart")
+    images = events.Images("hre/score_chart")
     assert [image.step for image in images] == [0, 5, 10, 10] and images[-1].width == 1296
     texts = {tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in events.Tags()["tensors"]}
     assert "fingerprint: 00c0ffee" in texts["hre/config/text_summary"]
@@ -579,7 +581,7 @@ def test_report_to_trackio_and_tensorboard_from_the_trainer(tmp_path: Path) -> N
     told = read_record(tmp_path / "out")
     assert told.events[-1].tracker_errors == []
     rows, config = trackio_rows(tmp_path)
-    for key in ("hre/score", "hre/chart", "hre/ci_low"):
+    for key in ("hre/score", "hre/score_chart", "hre/score_low"):
         assert [row["train/global_step"] for row in rows if key in row] == [0, 2, 4]
     losses = [row["train/global_step"] for row in rows if "train/loss" in row]
     assert losses == [2, 4]
@@ -599,10 +601,10 @@ def test_trackio_read_back(tmp_path: Path) -> None:
     database.close()
     assert known["lr"] == 0.1
     assert (known["hre"]["fingerprint"], known["hre"]["n_questions"]) == ("00c0ffee", 60)
-    charts = [(row["train/global_step"], row["hre/chart"]) for row in rows if "hre/chart" in row]
+    charts = [(row["train/global_step"], row["hre/score_chart"]) for row in rows if "hre/score_chart" in row]
     assert [step for step, _ in charts] == [0, 5, 10, 10]
     assert (tmp_path / "media" / charts[-1][1]["file_path"]).read_bytes()[:4] == b"\x89PNG"
-    tables = [(row["train/global_step"], row["hre/most_moved"]) for row in rows if "hre/most_moved" in row]
+    tables = [(row["train/global_step"], row["hre/what_moved"]) for row in rows if "hre/what_moved" in row]
     assert [(step, len(table["_value"])) for step, table in tables] == [(5, 20), (10, 20)]
     (summary,) = [row["hre/summary"]["_value"] for row in rows if "hre/summary" in row]
     assert "- best: 0.5" in summary and "- stop_reason: HRE fell" in summary

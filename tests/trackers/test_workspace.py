@@ -79,15 +79,16 @@ def test_the_view_that_is_asked_for(stub, capsys):
     assert (asked["entityName"], asked["projectName"]) == ("team", "tuning")
     assert asked["displayName"] == "HumanRankEval" and not asked.get("id")  # a new view, never another's
     assert spec["section"]["settings"]["xAxis"] == GLOBAL_STEP
-    assert list(sections) == ["HRE", "Topics", "Mismatch", "Training"]
+    assert list(sections) == ["HRE", "Training", "Topics", "Mismatch"]
     curve = sections["HRE"][0]["config"]
-    assert curve["metrics"][:3] == ["hre_code/score", "hre_code/ci_low", "hre_code/ci_high"]
-    assert sections["HRE"][2]["config"]["mediaKeys"] == ["hre_code/chart"]
-    assert sections["Topics"][0]["config"]["metricRegex"] == "hre_code/topic/.*"
-    axes = {panel["config"].get("xAxis") for panel in [*sections["HRE"], *sections["Training"]]}
+    assert curve["metrics"] == ["hre_code/score", "hre_code/score_low", "hre_code/score_high"]
+    assert sections["HRE"][1]["config"]["mediaKeys"] == ["hre_code/score_chart"]
+    assert sections["Topics"][0]["config"]["metricRegex"] == "hre_code_more/topic/.*"
+    axes = {panel["config"].get("xAxis") for panel in [*sections["HRE"], *sections["Training"][:-1]]}
     assert axes - {None} == {GLOBAL_STEP}  # pictures have none
-    against = [panel["config"] for panel in sections["Mismatch"] if "against" in panel["config"]["chartTitle"]]
-    assert {axis["xAxis"] for axis in against} >= {"hre_code/proxy/train/loss", "summary:train/loss"}
+    every = [panel["config"] for panel in [*sections["Mismatch"], *sections["Training"]]]
+    against = {panel["xAxis"] for panel in every if "against" in panel["chartTitle"]}
+    assert against >= {"hre_code_more/proxy/train/loss", "summary:train/loss"}
 
 
 @needs_extra
