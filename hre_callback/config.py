@@ -116,6 +116,11 @@ class HREConfig:
         "core",
         "What trackers show: core (score, change since the start, push, verdict) or all. The record always has all.",
     )
+    workspace: bool = _option(
+        False,
+        "Save a W&B workspace for the run's project, once: the score and its chart beside what the run logs "
+        "(extra 'workspace').",
+    )
     contamination: Contamination = _option(
         "warn",
         "Held-out answers found in the training data: warn, raise (refuse to train) or off (do not look).",

@@ -196,7 +196,8 @@ class Event:
     """Something else that happened: it says what it has to say and no more.
 
     Attributes:
-        kind: `skipped`, `stop`, `save`, `resumed`, `restarted`, `reward_failed`, `layout`, `mended`, `finished`, ...
+        kind: `skipped`, `stop`, `save`, `resumed`, `restarted`, `reward_failed`, `layout`, `mended`, `workspace`,
+            `finished`, ...
         rule: that stopped the run.
         dropped, changed, lost: of a run that is resumed: lines of the dead run's that were dropped, settings that are
             others now, steps whose looks are in no record.

@@ -137,6 +137,16 @@ def console_line(name: str, step: int, outcome: Outcome, answers: Sequence[int] 
     return line
 
 
+def workspace_line(address: str) -> str:
+    """Where the W&B workspace is that the run has saved."""
+    return f"W&B workspace: {address}"
+
+
+def no_workspace_line(reason: str) -> str:
+    """Why there is none although it was asked for."""
+    return f"HRE saved no W&B workspace, all else goes on: {reason}"
+
+
 def displacement_line(top: float, bottom: float) -> str:
     """Likelihood displacement, which is no verdict: HRE judges ranks, and nearly every DPO run does this."""
     both = f"{fixed(top, signed=True)} and {fixed(bottom, signed=True)} nats a character since the start"

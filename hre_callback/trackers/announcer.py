@@ -36,6 +36,8 @@ class Announcer:
         self.trackers.log(shown(numbers, self._name, self.monitor.config.log), step)
         self.trackers.constants(constants(numbers, self._name))
         self._say(outcome.line, *self.monitor.asides(outcome))
+        if outcome.proxies:
+            self._save_workspace(step)
 
     def judgement(self, step: int, outcome: Outcome) -> None:
         """What it means for the run: objective and people begin to part ways, or a rule says stop."""
@@ -67,10 +69,25 @@ class Announcer:
         """
         summary = self.monitor.summary()
         self.trackers.finish(self.monitor.record, summary)
+        self._save_workspace(step)
         self.monitor.finish(step, summary, errors=self.trackers.errors)
         self._say(self.monitor.closing_line(summary, kept=kept(summary)))
         if (following := self.monitor.next_line()) is not None:
             self._say(following)
+
+    def _save_workspace(self, step: int) -> None:
+        """Save the W&B workspace that is asked for, as soon as the run has logged something to show in it.
+
+        Once in a run, resumed or not: each is a view of its own, which the whole team sees.
+        """
+        wanted = self.monitor.config.workspace and not self.trackers.workspace_tried
+        if not wanted or any(event.kind == "workspace" for event in self.monitor.record.events):
+            return
+        self.trackers.workspace_tried = True
+        address = distributed.on_rank0(lambda: self.trackers.save_workspace(self.monitor.record))
+        if address is not None:
+            self.monitor.note("workspace", step, reason=address)
+            self._say(words.workspace_line(address))
 
     def _say(self, *lines: str) -> None:
         if distributed.rank() == 0:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..plain_text import as_markdown
+from ..plain_text import as_markdown, plain_text
 from ..run.keys import GLOBAL_STEP, constants
 from ..run.line_checks import json_of
 from ..run.lines import RunLine, Summary
@@ -274,7 +274,8 @@ def _last_words(name: str, record: Record, summary: Summary) -> dict[str, Any]:
     """What stands beside a finished run: its summary, why it stopped, and what was the same at every evaluation."""
     stops = [event.reason for event in record.events if event.kind == "stop"]
     known = constants(record.evaluations[-1].metrics, name) if record.evaluations else {}
-    return {**json_of(summary), "stop_reason": stops[-1] if stops else None, **known}
+    told = {plain_text(key): value for key, value in known.items()}
+    return {**json_of(summary), "stop_reason": stops[-1] if stops else None, **told}
 
 
 def _markdown(values: Mapping[str, Any]) -> str:

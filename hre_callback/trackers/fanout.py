@@ -11,10 +11,12 @@ from ..plain_text import plain_lines, plain_logger, plain_text
 from ..run.keys import CHART, MOVED
 from ..run.lines import RunLine, Summary
 from ..run.record import Record
+from ..run.words import no_workspace_line
 from ..views.changes import most_moved
 from ..views.figure import main_figure
 from ..views.reading import Reading
 from .base import TensorBoardTracker, Tracker, TrackioTracker, WandbTracker
+from .workspace import save_run_workspace
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -43,6 +45,8 @@ class Trackers:
         # Evaluations that the last `finish` knew.
         self._finished = -1
         self._constants: dict[str, float] = {}
+        # Whether somebody has asked for the workspace already.
+        self.workspace_tried = False
 
     @classmethod
     def for_run(cls, args: TrainingArguments, name: str, *, is_main: bool) -> Trackers:
@@ -110,6 +114,17 @@ class Trackers:
         self._finished = len(record.evaluations)
         self._show(record)
         self._each(lambda sink: sink.finish(record, summary))
+
+    def save_workspace(self, record: Record) -> str | None:
+        """The address of a W&B workspace for the run, which is saved now; `None` where it can't be, which is said."""
+        try:
+            return save_run_workspace(record)
+        except Exception as error:
+            # Without the extra, offline, without a key, or refused.
+            reason = no_workspace_line(str(error))
+            self.errors.append(reason)
+            logger.warning("%s", reason)
+            return None
 
     def _show(self, record: Record) -> None:
         known = len(record.evaluations), len(record.events)

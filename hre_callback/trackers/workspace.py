@@ -65,6 +65,24 @@ def save_workspace(project: str, *, name: str = "hre", record: Record | None = N
     return str(saved.url)
 
 
+def save_run_workspace(record: Record) -> str:
+    """The same for the W&B run that is active in this process. A W&B that does not answer takes about 20 seconds.
+
+    Raises:
+        RuntimeError: none is active, or it is offline; else see `save_workspace`.
+    """
+    try:
+        import wandb
+    except ImportError as error:
+        raise RuntimeError("wandb is not installed") from error
+    run = wandb.run
+    if run is None:
+        raise RuntimeError("no W&B run is active")
+    if run.offline or run.disabled:
+        raise RuntimeError("the W&B run is offline; once it is there: hre workspace ENTITY/PROJECT --run RUN")
+    return save_workspace(f"{run.entity}/{run.project}", name=record.run.name, record=record)
+
+
 def _workspaces() -> Any:
     try:
         import wandb_workspaces.workspaces

@@ -21,10 +21,12 @@ from hre_callback.run.words import (
     displacement_line,
     level,
     next_line,
+    no_workspace_line,
     pair_accuracy_words,
     pooled_words,
     stop_line,
     verdict_words,
+    workspace_line,
 )
 from hre_callback.stats.verdict import Verdict
 
@@ -195,6 +197,11 @@ def test_displacement_is_a_line_of_its_own_and_no_verdict():
 )
 def test_two_runs_against_each_other(change, since, said):
     assert between("rude", "liked", 8, Change(*change), since) == f"At step 8, liked against rude: {said}"
+
+
+def test_a_workspace_that_was_saved_or_not():
+    assert workspace_line("https://w/a/b?nw=7") == "W&B workspace: https://w/a/b?nw=7"
+    assert no_workspace_line("it is offline") == "HRE saved no W&B workspace, all else goes on: it is offline"
 
 
 def test_a_stop_and_an_alert():

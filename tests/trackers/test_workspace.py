@@ -8,17 +8,24 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
+from hre_callback import HREConfig, HumanRankEvalCallback
+from hre_callback.run.record import read_record
+from hre_callback.trackers.announcer import Announcer
 from hre_callback.trackers.base import GLOBAL_STEP
+from hre_callback.trackers.fanout import Trackers
 from hre_callback.trackers.workspace import save_workspace
 
+from .. import records
 from ..test_cli import hre
+from ..trainers import questions, sft_trainer
 from ..wandb_offline import seal
 
-# wandb-workspaces is written with pydantic's old validators
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+# wandb-workspaces is written with pydantic's old validators; TRL sets a name that transformers renames
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 needs_extra = pytest.mark.skipif(find_spec("wandb_workspaces") is None, reason="the extra is not installed")
 
 
@@ -121,3 +128,80 @@ def test_without_the_extra_it_says_what_to_install():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("hre: ") and 'pip install "hre-callback[workspace]"' in done.stderr
+
+
+# ---- one flag -----------------------------------------------------------------------------------------------
+
+
+def active(monkeypatch, *, offline=False):
+    """A W&B run of this process; what it logs is not of interest here."""
+    run = SimpleNamespace(entity="team", project="tuning", offline=offline, disabled=False)
+    monkeypatch.setattr("wandb.run", run)
+
+
+@needs_extra
+def test_one_flag_saves_it_once_with_what_the_run_logs(stub, monkeypatch, tmp_path, capsys):
+    active(monkeypatch)
+    config = HREConfig(name="hre_code", eval_steps=1, workspace=True)
+    sft_trainer(tmp_path / "out", [HumanRankEvalCallback(questions(), config)], max_steps=4).train()
+    asked, _, sections = sent(stub)
+    assert (asked["entityName"], asked["projectName"]) == ("team", "tuning")
+    assert list(sections) == ["HRE", "Training"]
+    assert sections["HRE"][0]["config"]["metrics"][0] == "hre_code/score"
+    assert sections["HRE"][1]["config"]["mediaKeys"] == ["hre_code/score_chart"]
+    logged = [panel["config"].get("metrics") for panel in sections["Training"]]
+    assert logged[0] == ["train/loss"] and not any("reward" in str(keys) for keys in logged)
+    record = read_record(tmp_path / "out" / "hre_code.jsonl")
+    (saved,) = [event for event in record.events if event.kind == "workspace"]
+    # The Trainer logs at step 2 for the first time.
+    assert saved.step == 2 and saved.reason.startswith("http://127.0.0.1")
+    assert capsys.readouterr().out.count(f"W&B workspace: {saved.reason}") == 1
+    assert record.events[-1].tracker_errors == []
+
+
+@pytest.mark.parametrize(
+    ("run", "broken", "said"),
+    [
+        (None, "", "no W&B run is active"),
+        ("offline", "", "hre workspace ENTITY/PROJECT --run RUN"),
+        ("online", "the extra", 'pip install "hre-callback[workspace]"'),
+        pytest.param("online", "the key", "wandb login", marks=needs_extra),
+        pytest.param("online", "the service", "did not take the workspace for team/tuning", marks=needs_extra),
+    ],
+)
+def test_where_it_cannot_be_it_is_one_sentence(run, broken, said, stub, monkeypatch, caplog):
+    if run is not None:
+        active(monkeypatch, offline=run == "offline")
+    if broken == "the extra":
+        monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+        monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
+    if broken == "the key":
+        monkeypatch.delenv("WANDB_API_KEY")
+    stub.answer = 403, {"errors": [{"message": "permission denied"}]}
+    trackers = Trackers([])
+    assert trackers.save_workspace(records.of()) is None
+    (error,) = trackers.errors
+    ours = [entry.getMessage() for entry in caplog.records if entry.name.startswith("hre_callback")]
+    assert ours == [error] and said in error and "\n" not in error
+    assert bool(stub.asked) is (broken == "the service")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_it_is_asked_for_once_in_a_run(fails, monkeypatch):
+    tries, lines, told = [], [], records.of()
+
+    def save(record):
+        tries.append(record)
+        return None if fails else "http://there"
+
+    def note(kind, step, **fields):
+        told.events.extend(records.of(events=[{"kind": kind, "step": step, **fields}]).events)
+
+    monitor = SimpleNamespace(config=HREConfig(workspace=True), record=told, note=note)
+    for _ in range(2):  # the second is the run resumed: of the first it knows the record
+        trackers = Trackers([])
+        monkeypatch.setattr(trackers, "save_workspace", save)
+        for step in (2, 4):
+            Announcer(monitor, trackers, lines.append)._save_workspace(step)
+    assert len(tries) == (2 if fails else 1)
+    assert lines == ([] if fails else ["W&B workspace: http://there"])
