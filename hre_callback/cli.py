@@ -18,6 +18,7 @@ from .commands.detecting import detectors
 from .commands.following import follow
 from .commands.getting_started import build, demo, demo_model
 from .commands.launching import run, where
+from .commands.missing import missing_module
 from .commands.rating import rate
 from .commands.reading_runs import power, report, watch, workspace
 from .commands.scoring_models import compare, score
@@ -130,8 +131,7 @@ def _run(pressed: list[int]) -> tuple[int, str]:
         if pressed:
             return _CTRL_C, ""
         if isinstance(error, ModuleNotFoundError) and error.name:
-            package = error.name.partition(".")[0]
-            return 2, f"this needs {package}, which is not installed: pip install {package}"
+            return 2, missing_module(error.name)
         if isinstance(error, (ValueError, ImportError, OSError, RuntimeError)):
             return 2, str(error)
         raise

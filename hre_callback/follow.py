@@ -168,6 +168,8 @@ class Follower:
                     self._say(
                         f"{one.name}: neither its name nor a trainer_state.json tells its step; it is passed over"
                     )
+                elif not one.files:
+                    self._say(f"{one.name} cannot be read, what is in it is passed over ({one.lacks})")
             elif one.lacks is not None and one.step > self.last and (one.path, one.files) in still:
                 self._say(f"{one.name} is not whole yet: {one.lacks}")
             elif one.lacks is None and one.step < self.last and one.step not in looks:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from hre_callback import HREConfig, HumanRankEvaluator, load_questions
 from hre_callback.cli import app, main
+from hre_callback.commands.missing import missing_module
 from hre_callback.commands.terminal_output import bar_on_stderr
 from hre_callback.scoring.demo_model import load_model, tiny_model
 
@@ -253,3 +254,24 @@ def test_a_package_that_is_missing_is_named_with_what_to_type(monkeypatch, tmp_p
     monkeypatch.setitem(sys.modules, "trl", None)
     _, said = hre("demo", "--out", tmp_path / "demo", capsys=capsys, code=2)
     assert "this needs trl, which is not installed: pip install trl" in said
+
+
+@pytest.mark.parametrize(
+    ("module", "installed", "said"),
+    [
+        ("yaml", {}, "this needs pyyaml, which is not installed: pip install pyyaml"),
+        ("PIL.Image", {}, "this needs pillow, which is not installed: pip install pillow"),
+        ("wandb_workspaces.reports", {}, "wandb-workspaces, which is not installed: pip install wandb-workspaces"),
+        ("lm_eval", {}, "pip install lm-eval"),
+        ("einsum_ops.nn", {}, "the module einsum_ops.nn, which is not installed; install the package that has it"),
+        (
+            "transformers.models.new",
+            {"transformers": ["transformers"]},
+            "transformers.models.new, which the installed transformers does not have: pip install --upgrade transformers",
+        ),
+        ("swift.trainers", {"swift": ["ms-swift"]}, "pip install --upgrade ms-swift"),
+    ],
+)
+def test_a_guessed_package_is_not_named(module, installed, said, monkeypatch):
+    monkeypatch.setattr("hre_callback.commands.missing.packages_distributions", lambda: installed)
+    assert said in missing_module(module)

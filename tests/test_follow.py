@@ -17,6 +17,7 @@ from hre_callback.run.record import BESIDE
 from hre_callback.scoring.loading import load_model
 from hre_callback.trackers.fanout import Trackers
 
+from .run.test_checkpoints import no_reading
 from .trainers import dropout_model, questions, sft_trainer, tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
@@ -229,6 +230,16 @@ def test_two_folders_of_one_step_are_named_and_neither_is_scored(run):
     _, made, said = once(run)
     assert [look.step for look in made.record.evaluations] == [4]
     assert "Step 2 is claimed by checkpoint-2 and copy/checkpoint-2: none of them is scored" in said
+
+
+def test_a_folder_that_cannot_be_read_is_told_once(tmp_path, monkeypatch):
+    folder, said = tmp_path / "runs", []
+    (folder / "private").mkdir(parents=True)
+    no_reading(monkeypatch, "private")
+    made = Follower(folder, questions(), HREConfig(), tmp_path / "hre.jsonl", pytest.fail, tell=said.append, quiet=True)
+    for _ in range(2):
+        made.follow(Trackers([]), once=True)
+    assert said == ["private cannot be read, what is in it is passed over (private: Permission denied)"]
 
 
 def test_a_rule_that_says_stop_writes_the_file_whole_and_is_told_again(run, tmp_path):

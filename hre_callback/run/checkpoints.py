@@ -63,7 +63,8 @@ def find_checkpoints(folder: Path, before: Sequence[Checkpoint] = ()) -> list[Ch
     """All checkpoints below `folder`, by rising step; those without a step come last.
 
     Of a folder that stands there twice, once as a link, the link is passed over, and what is in a checkpoint (a second
-    adapter, an optimizer's shards) belongs to it. A folder of a step's name without a checkpoint in it lacks all.
+    adapter, an optimizer's shards) belongs to it. A folder of a step's name without a checkpoint in it lacks all. One
+    that cannot be read is there without files, and lacks what the system says.
 
     Args:
         before: what was found at the last look; of what has not changed since, no file is read again.
@@ -143,8 +144,12 @@ def _candidates(folder: Path, depth: int, seen: set[str]) -> Iterator[Path]:
     """Folders that hold a checkpoint, or by their name are to hold one."""
     try:
         inside = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        # Deleted in this moment, or somebody else's: nothing to follow in there.
+    except (FileNotFoundError, NotADirectoryError):
+        # Deleted in this moment.
+        return
+    except OSError:
+        # Somebody else's, or a disk that fails.
+        yield folder
         return
     # What is there itself comes before a link to it.
     for path in sorted(inside, key=lambda one: (one.is_symlink(), one.name)):
@@ -160,7 +165,7 @@ def _candidates(folder: Path, depth: int, seen: set[str]) -> Iterator[Path]:
 
 
 def _checkpoint(path: Path, folder: Path, known: Mapping[tuple[Path, Files], Checkpoint]) -> Checkpoint:
-    name = path.relative_to(folder).as_posix()
+    name = folder.name if path == folder else path.relative_to(folder).as_posix()
     named = _named_step(path, folder)
     files: Files = ()
     try:

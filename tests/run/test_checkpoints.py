@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -199,6 +200,30 @@ def test_what_was_given_up_is_tried_again_when_its_files_change(tmp_path):
 def test_a_folder_that_may_not_be_read_is_passed_over(tmp_path):
     (tmp_path / "checkpoint-4").mkdir(mode=0)
     assert lacks(tmp_path)
+
+
+def no_reading(monkeypatch, name):
+    """Somebody else's folder, for root too."""
+    real = os.scandir
+
+    def scandir(path):
+        if Path(path).name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+
+
+@pytest.mark.parametrize("name", ["private", "runs"])
+def test_a_folder_that_cannot_be_read_is_told_and_its_neighbours_found(name, tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    checkpoint(runs, "checkpoint-4")
+    (runs / "private").mkdir()
+    no_reading(monkeypatch, name)
+    found = {one.name: one for one in find_checkpoints(runs)}
+    assert (found[name].step, found[name].files, found[name].lacks) == (None, (), f"{name}: Permission denied")
+    assert found.keys() == ({"checkpoint-4", "private"} if name == "private" else {"runs"})
+    assert next_up(list(found.values()), list(found.values()), -1) is found.get("checkpoint-4")
 
 
 def test_the_trainers_state_gives_signals_and_plan(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from hre_callback import HREConfig, HumanRankEvalCallback
 from hre_callback.run.keys import CHART, CORE, MOVED, constants, is_look, mismatch_prefix, shown
 from hre_callback.run.record import Record, read_record
+from hre_callback.settings_file import read_settings
 
 from ..trainers import questions, sft_trainer
 from ..wandb_offline import OfflineRun, read_run, seal
@@ -88,6 +89,16 @@ def test_what_is_not_known_is_no_constant() -> None:
 )
 def test_a_row_of_the_history_is_told_by_its_keys(row: dict[str, float], ours: bool) -> None:
     assert is_look(row) is ours
+
+
+def test_both_flags_are_settings_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "hre.yaml"
+    file.write_text("questions: bundled\nlog: all\nworkspace: true\n")
+    config = read_settings(file).config
+    assert (config.log, config.workspace) == ("all", True)
+    file.write_text("questions: bundled\nlog: off\n")
+    with pytest.raises(ValueError, match="log is False; allowed: core, all"):
+        read_settings(file)
 
 
 # ---- a run --------------------------------------------------------------------------------------------------
