@@ -14,6 +14,7 @@ from ..formatting import count, fixed, span
 from ..run.advice import advice
 from ..run.look import verdict_of
 from ..run.words import Change, best_words, change_of, displacement_line, level, pair_accuracy_words, pooled_words
+from ..stats.verdict import Verdict
 from .reading import Reading, Tone
 
 _GLYPHS: dict[Tone, str] = {"good": "✓", "neutral": "○", "watch": "!", "bad": "✕"}
@@ -29,6 +30,7 @@ class Headline:
         title: it in a few words: what has changed for people.
         detail: the numbers behind it: the change first, then the level.
         reasons: why the run is judged so and why it was stopped, a sentence each.
+        advice: what to change where something is wrong, else empty.
         notes: what else a reader should know, and is no verdict.
     """
 
@@ -36,6 +38,7 @@ class Headline:
     title: str
     detail: str
     reasons: tuple[str, ...] = ()
+    advice: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -50,8 +53,9 @@ def headline(reading: Reading) -> Headline:
         said = look(reading)
         if said is not None:
             tone, title = said
-            notes = (_whose(reading, note) for note in _notes(reading))
-            return Headline(tone, _whose(reading, title), detail(reading), tuple(_reasons(reading)), tuple(notes))
+            notes = tuple(whose(reading, note) for note in _notes(reading))
+            reasons = tuple(_reasons(reading))
+            return Headline(tone, whose(reading, title), detail(reading), reasons, _advice(reading), notes)
     raise AssertionError("the last verdict always speaks")
 
 
@@ -69,14 +73,14 @@ def detail(reading: Reading) -> str:
     text += f", {said}." if said else "."
     pairs = pair_accuracy_words(reading.metric("pair_accuracy")[now], [len(one.votes) for one in reading.questions])
     text = f"{_sentence(pairs)} {text}" if pairs else text
-    change = _change(reading)
+    change = change_since_start(reading)
     told = f"{_sentence(change.told())} {text}" if change is not None else text
     judged = f" The votes are by {reading.judge}, not by people." if reading.judge else ""
-    return _whose(reading, told) + judged
+    return whose(reading, told) + judged
 
 
-def _whose(reading: Reading, words: str) -> str:
-    """What is no judgement of people's is never called one."""
+def whose(reading: Reading, words: str) -> str:
+    """The same words: what is no judgement of people's is never called one."""
     if not reading.judge:
         return words
     return words.replace("people do", "the judge does").replace("people", "the judge").replace("People", "The judge")
@@ -90,7 +94,7 @@ def _sentence(words: str) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def _change(reading: Reading) -> Change | None:
+def change_since_start(reading: Reading) -> Change | None:
     """The change at the last evaluation that has a score; `None` where that is the start, or nothing is known."""
     now = reading.now
     if now is None or now == reading.start:
@@ -101,15 +105,23 @@ def _change(reading: Reading) -> Change | None:
 
 def _reasons(reading: Reading) -> list[str]:
     """Why the run is judged as it is, and why it was stopped."""
-    last = verdict_of(reading.looks[-1]) if reading.looks else None
-    found = [] if last is None else [_ended(last.reason), advice(last.cause, reading.looks[-1].proxies)]
-    found = [said for said in found if said]
+    last = _last(reading)
+    found = [_ended(last.reason)] if last is not None and last.reason else []
     for stop in reading.events_of("stop"):
         rule = (stop.rule or "a rule").replace("_", " ")
         note = ", a rule without a controlled false-alarm rate" if stop.rule == "patience" else ""
         said = f"Stopped at step {stop.step:,} by “{rule}”{note}. {stop.reason or ''}"
         found.append(said.strip())
     return found
+
+
+def _advice(reading: Reading) -> str:
+    last = _last(reading)
+    return "" if last is None else advice(last.cause, reading.looks[-1].proxies)
+
+
+def _last(reading: Reading) -> Verdict | None:
+    return verdict_of(reading.looks[-1]) if reading.looks else None
 
 
 def _notes(reading: Reading) -> list[str]:
@@ -165,7 +177,7 @@ def _fell_for_several_looks(reading: Reading) -> bool:
 
 
 def _watched(reading: Reading) -> _Said:
-    since, change = reading.diverged_since, _change(reading)
+    since, change = reading.diverged_since, change_since_start(reading)
     if since is not None and reading.looks[-1].cause == "push":
         return "watch", f"Watch: training pushes against people (since step {since:,})"
     if since is not None:
@@ -178,7 +190,7 @@ def _watched(reading: Reading) -> _Said:
 
 
 def _compared(reading: Reading) -> _Said:
-    change = _change(reading)
+    change = change_since_start(reading)
     if change is None or change.direction == "not known":
         known = reading.start is not None
         return "neutral", "How it compares with the start is not known" if known else "No start to compare with"

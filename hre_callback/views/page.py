@@ -23,10 +23,11 @@ Facts = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table, with its class in the style sheet (`num`, `wide`, `draw`, `spark`)."""
+    """A column of a table: its class in the style sheet (`num`, `wide`, `draw`, `spark`), its key in the record."""
 
     name: str
     css: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,38 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """What the page says below its headings, see `answers`; empty where nothing is to be said."""
+
+    signal: str
+    moved: str
+    do: Sequence[str]
+    sure: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A figure, and the numbers that it is drawn from."""
+
+    drawn: Markup
+    numbers: Table
+
+
+@dataclass(frozen=True, slots=True)
+class RunCard:
+    """A run beside others: its name, the class of its line, its verdict, where it stands on the scale of all."""
+
+    name: str
+    css: str
+    verdict: Headline
+    thermometer: Markup
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """All runs side by side; `apart` names those not to be drawn together, `said` how the others stand to this one."""
 
+    cards: Sequence[RunCard]
     table: Table
     apart: str
     said: Sequence[str]
@@ -60,7 +90,8 @@ class Comparison:
 class Triangle:
     """People, model and reward: the triangle and its three curves; whether the reward is an explicit one."""
 
-    drawn: Sequence[Markup]
+    drawn: Markup
+    curves: Chart | None
     explicit: bool
 
 
@@ -81,10 +112,10 @@ class Signals:
     n: str
     triangle: Triangle | None
     direction: Table | None
-    rolling: Sequence[Markup]
-    kl: Markup
+    rolling: Sequence[Chart]
+    kl: Chart | None
     peak: Peak | None
-    displacement: Markup
+    displacement: Chart | None
     regret: Table | None
 
 
@@ -138,12 +169,13 @@ class Questions:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The whole page; a section without anything to say is None."""
+    """The whole page; a section without anything to say is None, or empty."""
 
     run: str
     verdict: Headline
     thermometer: Markup
-    figure: Markup | None
+    answers: Answers
+    figure: Chart | None
     has_skips: bool
     has_others: bool
     people: str
@@ -154,7 +186,6 @@ class Page:
     questions: Questions | None
     trust: Table | None
     events: Table | None
-    evaluations: Table | None
     facts: Facts
     settings: Facts
 

@@ -274,7 +274,7 @@ def _name_mark(ax: Any, mark: Mark, row: int, *, right: bool) -> None:
 def _above(verdict: Headline) -> list[tuple[str, str]]:
     """The lines below the title, each with its colour."""
     said = [(verdict.detail, _SOFT), *((reason, TONES[verdict.tone]) for reason in verdict.reasons)]
-    said += [(note, _SOFT) for note in verdict.notes]
+    said += [(note, _SOFT) for note in (verdict.advice, *verdict.notes) if note]
     return [(line, color) for words, color in said for line in _lines(words)]
 
 

@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from markupsafe import Markup
+
 from ..files import check_output, write_together, write_whole
 from ..run.record import Record, find_record, read_record
+from .answers import answers
 from .figure import Figure, Others, main_figure
-from .page import Page, written
+from .looks import chart, over
+from .page import Chart, Page, written
 from .png import chart_png
 from .reading import Reading
 from .sections import evaluations, events, facts, groups, questions, settings, topics, trust
@@ -71,13 +75,15 @@ def render(record: Record, *, others: Sequence[tuple[str, Record]] = (), name: s
 
 
 def _page(reading: Reading, figure: Figure, others: Others, name: str) -> str:
+    drawn = _drawable(reading, others)
     page = Page(
-        run=figure.run,
+        run=f"{name} · {figure.run}" if others else figure.run,
         verdict=figure.verdict,
-        thermometer=thermometer(reading),
-        figure=draw(figure) if reading.looks else None,
+        thermometer=Markup() if others else thermometer(reading),
+        answers=answers(reading, name, others),
+        figure=_chart(reading, figure, drawn),
         has_skips=bool(figure.skipped),
-        has_others=bool(_drawable(reading, others)),
+        has_others=bool(drawn),
         people=reading.people.words if math.isfinite(reading.people.hre) else "",
         comparison=comparison(reading, name, others),
         signals=signals(reading),
@@ -86,11 +92,18 @@ def _page(reading: Reading, figure: Figure, others: Others, name: str) -> str:
         questions=questions(reading),
         trust=trust(reading),
         events=events(reading),
-        evaluations=evaluations(reading),
         facts=facts(reading),
         settings=settings(reading),
     )
     return written(page)
+
+
+def _chart(reading: Reading, figure: Figure, others: Others) -> Chart | None:
+    """The main figure with its numbers; none where it would be a lone point, which the page says in words."""
+    if max(panel.longest for panel in figure.panels) < 2:
+        return None
+    looks = evaluations(reading, figure, others)
+    return chart(draw(figure, over(looks, "HumanRankEval and training signals")), looks)
 
 
 def _open(source: Source) -> tuple[str, Reading]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..formatting import count, fixed, short, span
 from ..plain_text import one_line
@@ -13,13 +13,16 @@ from ..run.lines import Event
 from ..run.record import excerpts, vote
 from ..run.words import Change, verdict_words
 from .changes import Moved, TopicChange, moved_questions, topic_changes
+from .figure import LEAST_DRAWN, Figure, Others
+from .looks import Looks, Series
+from .numbers import finite
 from .page import Card, Column, Facts, Groups, Questions, Table, Topics
 from .reading import Reading
 from .scale import Scale, spanning
 from .small_figures import change_row, dumbbell, topic_sparkline
 
-# Rows of the tables of topics, of events, of all evaluations.
-_TOPICS, _EVENTS, _ROWS = 30, 100, 300
+# Rows of the tables of topics and of events.
+_TOPICS, _EVENTS = 30, 100
 # Characters of a group's name.
 _NAME = 60
 
@@ -38,14 +41,11 @@ def topics(reading: Reading) -> Topics | None:
     shown = rows[:_TOPICS]
     scale = spanning([0.0, *(v for row in shown for v in (row.low, row.high, row.delta))], margin=0.04, least=0.02)
     changes = len(reading.looks) > 1
-    caption = "HRE by topic; n counts the questions with a defined correlation"
+    caption = f"HRE by topic ({reading.name}/topic/…); n counts the questions with a defined correlation"
     if changes:
         columns = [Column("topic"), Column("n", "num"), Column("start", "num wide"), Column("now", "num")]
-        columns += [
-            Column("over the run", "spark wide"),
-            Column("change", "num"),
-            Column("95 % interval", "draw"),
-        ]
+        columns += [Column("over the run", "spark wide")] if len(reading.looks) >= LEAST_DRAWN else []
+        columns += [Column("change", "num"), Column("95 % interval", "draw")]
         cells = [_topic_row(reading, row, scale) for row in shown]
     else:
         columns = [Column("topic"), *numbers("n", "now")]
@@ -56,8 +56,9 @@ def topics(reading: Reading) -> Topics | None:
 
 def _topic_row(reading: Reading, row: TopicChange, scale: Scale) -> list[str]:
     numbers = [f"{row.n:,}", fixed(row.then), fixed(row.now)]
+    curve = [topic_sparkline(reading, row.topic)] if len(reading.looks) >= LEAST_DRAWN else []
     change = [fixed(row.delta, signed=True), change_row(row.delta, row.low, row.high, scale)]
-    return [row.topic, *numbers, topic_sparkline(reading, row.topic), *change]
+    return [row.topic, *numbers, *curve, *change]
 
 
 def groups(reading: Reading) -> Groups | None:
@@ -84,7 +85,13 @@ def groups(reading: Reading) -> Groups | None:
     towards, away = (
         [_excerpt(key, _NAME) for key in keys if change[key].direction == way] for way in ("higher", "lower")
     )
-    return Groups(Table(columns, rows, "HRE by group of people"), len(keys), known, ", ".join(towards), ", ".join(away))
+    return Groups(
+        Table(columns, rows, f"HRE by group of people ({reading.name}/group/…)"),
+        len(keys),
+        known,
+        ", ".join(towards),
+        ", ".join(away),
+    )
 
 
 def _ends(reading: Reading, what: str, key: str) -> Change:
@@ -141,7 +148,7 @@ _TRUST: tuple[tuple[str, str, int | None, str], ...] = (
         3,
         "correlation of the questions’ r with those at the start: the higher, the sharper",
     ),
-    ("p_drop", "p of a fall", 3, "how often chance alone falls this far; all looks share one error rate"),
+    ("p_drop", "p of a fall", 4, "how often chance alone falls this far; all looks share one error rate"),
     (
         "signal_to_noise",
         "signal to noise",
@@ -174,7 +181,7 @@ def trust(reading: Reading) -> Table | None:
         key, hre = f"{reading.name}/human_hre", fixed(people.hre)
         meaning = f"each against the others, leave one out, where two or more rated: {people.words}"
         rows.append(["people’s own HRE", hre, hre, key, meaning])
-    columns = [Column(""), *numbers("start", "now"), Column("key"), Column("meaning")]
+    columns = [Column(""), *numbers("start", "now"), Column("key", "key"), Column("meaning", "prose")]
     if start in (None, now):
         columns, rows = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in rows]
     return Table(columns, rows, f"Means over n = {reading.n_questions:,} questions") if rows else None
@@ -194,7 +201,7 @@ def events(reading: Reading) -> Table | None:
         if event.kind != "finished"
     ]
     cut = f", the last {_EVENTS} of {len(rows)}" if len(rows) > _EVENTS else ""
-    columns = [Column("step", "num"), Column("event"), Column("reason")]
+    columns = [Column("step", "num"), Column("event"), Column("reason", "prose")]
     return Table(columns, rows[-_EVENTS:], f"What happened besides training{cut}") if rows else None
 
 
@@ -204,30 +211,47 @@ def _event_name(event: Event) -> str:
     return names.get(event.kind, event.kind) + rule
 
 
-def evaluations(reading: Reading) -> Table | None:
-    """Every evaluation as a row: the numbers behind the figure; thinned out where they are many."""
-    n = len(reading.looks)
-    if not n:
-        return None
-    proxies = reading.main_proxies()
-    names = ["step", "HRE", "95 % interval", "change", "its interval", "n", *(one.label for one in proxies)]
-    every = math.ceil(n / _ROWS)
-    rows = [row for i, row in enumerate(_evaluations(reading)) if i % every == 0 or i == n - 1]
-    caption = count(n, "evaluation") + (f", one in {every} shown" if every > 1 else "")
-    return Table([*numbers(*names), Column("verdict")], rows, caption)
+def evaluations(reading: Reading, figure: Figure, others: Others = ()) -> Looks:
+    """The numbers of the main figure, at every step of any run that is drawn."""
+    mine = {step: i for i, step in enumerate(reading.steps)}
+    steps = sorted(mine.keys() | {step for _, other in others for step in other.steps})
+    series = [_of_run(one, [mine.get(step) for step in steps]) for one in _own(reading)]
+    for name, other in others:
+        its = {step: i for i, step in enumerate(other.steps)}
+        said = Series(name, f"{other.name}/score", _with_intervals(other, "score", "ci"))
+        series.append(_of_run(said, [its.get(step) for step in steps]))
+    return Looks("step", [f"{step:,}" for step in steps], [figure.x.at(step) for step in steps], series)
 
 
-def _evaluations(reading: Reading) -> Iterator[list[str]]:
-    change, n = reading.metric("delta_start"), reading.metric("n")
-    ends = (reading.metric("delta_start_low"), reading.metric("delta_start_high"))
-    signals = [reading.signal(one.key) for one in reading.main_proxies()]
-    for i, look in enumerate(reading.looks):
-        interval, paired = (
-            span(both[0][i], both[1][i], signed=signed) for both, signed in ((reading.interval, False), (ends, True))
-        )
-        row = [f"{look.step:,}", fixed(reading.score[i]), interval, fixed(change[i], signed=True), paired]
-        row += [_number(n[i], None), *(short(numbers[i]) for numbers in signals)]
-        yield [*row, verdict_words(look.verdict)]
+def _of_run(one: Series, looks: Sequence[int | None]) -> Series:
+    """A run's words at steps of which it has some."""
+    return Series(one.name, one.key, ["" if i is None else one.words[i] for i in looks])
+
+
+def _own(reading: Reading) -> Iterator[Series]:
+    """What is known at each look of a run."""
+    yield Series("HRE (95 % interval)", f"{reading.name}/score", _with_intervals(reading, "score", "ci"))
+    change = _with_intervals(reading, "delta_start", "delta_start", signed=True)
+    # The start has changed by nothing, whatever stands there.
+    known = ["" if i == reading.start else words for i, words in enumerate(change)]
+    yield Series("change (paired 95 %)", f"{reading.name}/delta_start", known)
+    for proxy in reading.main_proxies():
+        values = reading.signal(proxy.key)
+        yield Series(proxy.label, proxy.key, [short(value) if math.isfinite(value) else "" for value in values])
+    yield Series("verdict", "", [verdict_words(look.verdict) for look in reading.looks])
+    counted = reading.metric("n")
+    if len(set(finite(counted))) > 1:
+        yield Series("questions", f"{reading.name}/n", [_number(value, None) for value in counted])
+
+
+def _with_intervals(reading: Reading, key: str, ends: str, *, signed: bool = False) -> list[str]:
+    rows = zip(*map(reading.metric, (key, f"{ends}_low", f"{ends}_high")), strict=True)
+    return [
+        fixed(value, signed=signed) + (f" ({span(low, high, signed=signed)})" if math.isfinite(low + high) else "")
+        if math.isfinite(value)
+        else ""
+        for value, low, high in rows
+    ]
 
 
 def facts(reading: Reading) -> Facts:

@@ -9,9 +9,10 @@ from ..run.words import Change, between
 from ..stats.significance import known_clusters, paired_difference
 from .figure import Others
 from .headline import headline
-from .page import Column, Comparison, Table
+from .page import Column, Comparison, RunCard, Table
 from .reading import Reading
 from .sections import numbers
+from .small_figures import thermometer
 
 
 def comparison(reading: Reading, name: str, others: Others) -> Comparison | None:
@@ -21,12 +22,25 @@ def comparison(reading: Reading, name: str, others: Others) -> Comparison | None
     columns = [
         Column("run"),
         *numbers("start", "now", "change, 95 % interval", "highest", "n"),
-        Column("verdict"),
+        Column("verdict", "prose"),
     ]
     rows = [_run_row(name, reading)] + [_run_row(label, other) for label, other in others]
     apart = [label for label, other in others if not reading.comparable(other)]
     said = [told for label, other in others if (told := difference(name, reading, label, other))]
-    return Comparison(Table(columns, rows, "Start and change are of the same run"), ", ".join(apart), said)
+    table = Table(columns, rows, "Start and change are of the same run")
+    return Comparison(_cards(reading, name, others), table, ", ".join(apart), said)
+
+
+def _cards(reading: Reading, name: str, others: Others) -> list[RunCard]:
+    """Every run's verdict, and where it stands; those that may be compared on one scale."""
+    drawn = [other for _, other in others if reading.comparable(other)]
+    cards = [RunCard(name, "own", headline(reading), thermometer(reading, drawn))]
+    for label, other in others:
+        turn = drawn.index(other) if other in drawn else None
+        beside = () if turn is None else (reading, *drawn)
+        css = "apart" if turn is None else f"other-{turn % 4}"
+        cards.append(RunCard(label, css, headline(other), thermometer(other, beside)))
+    return cards
 
 
 def _run_row(name: str, reading: Reading) -> list[str]:
@@ -45,9 +59,16 @@ def _run_row(name: str, reading: Reading) -> list[str]:
 
 
 def difference(name: str, reading: Reading, label: str, other: Reading) -> str | None:
-    """How another run stands to this one at the last step that both have; `None` where they share none but the start.
+    """How another run stands to this one in a sentence; `None` where they cannot be compared."""
+    found = last_difference(reading, other)
+    return None if found is None else between(name, label, *found)
 
-    The pair is a question: both runs were scored on the same ones, whatever their order.
+
+def last_difference(reading: Reading, other: Reading) -> tuple[int, Change, int] | None:
+    """How another run stands to this one at the last step that both have, and since which look it does.
+
+    The pair is a question: both runs were scored on the same ones, whatever their order. `None` where they were not, or
+    share no step but the start.
     """
     if not reading.comparable(other):
         return None
@@ -58,8 +79,7 @@ def difference(name: str, reading: Reading, label: str, other: Reading) -> str |
         return None
     step, last = found[-1]
     same = [at for at, change in found if change.direction != last.direction]
-    since = next(at for at, _ in found if at > max(same, default=-1))
-    return between(name, label, step, last, since)
+    return step, last, next(at for at, _ in found if at > max(same, default=-1))
 
 
 def _difference(reading: Reading, i: int, other: Reading, j: int) -> Change:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from markupsafe import Markup
-
 from ..formatting import fixed, short, span
+from ..run.keys import mismatch_prefix
 from .figure import LEAST_DRAWN
 from .numbers import earliest, finite, latest
-from .page import Column, Peak, Signals, Table, Triangle
+from .page import Chart, Column, Peak, Signals, Table, Triangle
 from .reading import Reading
-from .small_figures import kl_figure, lines_figure, rolling_figure, triangle
+from .small_figures import Line, kl_figure, lines_figure, rolling_figure, triangle
 
 
 def signals(reading: Reading) -> Signals | None:
@@ -33,19 +32,19 @@ def signals(reading: Reading) -> Signals | None:
 
 def _triangle(reading: Reading) -> Triangle | None:
     kind = _reward(reading)
-    edges = [reading.mismatch(key) for key in ("human_policy", f"human_{kind}", f"policy_{kind}")]
+    keys = ("human_policy", f"human_{kind}", f"policy_{kind}")
+    edges = [reading.mismatch(key) for key in keys]
     if not any(finite(edge) for edge in edges[1:]):
         return None
     # The implicit reward is what training pushes: such a run has no reward of its own.
     third = "reward" if kind == "reward" else "training"
-    drawn = [triangle([earliest(edge) for edge in edges], [latest(edge) for edge in edges], third)]
+    drawn, curves = triangle([earliest(edge) for edge in edges], [latest(edge) for edge in edges], third), None
     if max(len(finite(edge)) for edge in edges) >= LEAST_DRAWN:
-        named = zip(
-            ("people–model", f"people–{third}", f"model–{third}"), edges, ("score", "proxy", "thin"), strict=True
-        )
-        words = "The three correlations of the triangle over the run"
-        drawn.append(lines_figure(reading, list(named), words, zero=True))
-    return Triangle(drawn, explicit=kind == "reward")
+        names, css = ("people–model", f"people–{third}", f"model–{third}"), ("score", "proxy", "thin")
+        full = [f"{mismatch_prefix(reading.name)}{key}" for key in keys]
+        lines = [Line(*one) for one in zip(names, full, edges, css, strict=True)]
+        curves = lines_figure(reading, lines, "The three correlations of the triangle over the run", zero=True)
+    return Triangle(drawn, curves, explicit=kind == "reward")
 
 
 def _reward(reading: Reading) -> Literal["reward", "implicit"]:
@@ -85,7 +84,7 @@ def _direction(reading: Reading) -> Table | None:
     return Table(columns, rows, f"The direction of training, n = {reading.n_questions:,} questions") if rows else None
 
 
-def _rolling(reading: Reading) -> list[Markup]:
+def _rolling(reading: Reading) -> list[Chart]:
     kept = reading.mismatch_keys("kendall/")
     shown = [one for one in reading.main_proxies() if one.key in kept]
     shown = shown or [reading.proxy(key) for key in kept[:4]]
@@ -96,9 +95,9 @@ def _rolling(reading: Reading) -> list[Markup]:
     ]
 
 
-def _kl(reading: Reading) -> Markup:
+def _kl(reading: Reading) -> Chart | None:
     key = next((one.key for one in reading.main_proxies(99) if one.key.split("/")[-1] == "kl"), None)
-    return kl_figure(reading, key) if key else Markup()
+    return kl_figure(reading, key) if key else None
 
 
 def _peak(reading: Reading) -> Peak | None:
@@ -107,12 +106,12 @@ def _peak(reading: Reading) -> Peak | None:
     return Peak(short(peak), short(low), short(high), f"{share:.0%}") if math.isfinite(peak) else None
 
 
-def _displacement(reading: Reading) -> Markup:
-    top, bottom = reading.metric("loglikelihood_top"), reading.metric("loglikelihood_bottom")
-    if len(finite(top)) < LEAST_DRAWN:
-        return Markup()
-    curves = [("best", top, "score"), ("worst", bottom, "proxy")]
-    return lines_figure(reading, curves, "Log-likelihood of the best and worst voted answers", zero=False)
+def _displacement(reading: Reading) -> Chart | None:
+    ends = (("best", "loglikelihood_top", "score"), ("worst", "loglikelihood_bottom", "proxy"))
+    lines = [Line(name, f"{reading.name}/{key}", reading.metric(key), css) for name, key, css in ends]
+    if len(finite(lines[0].values)) < LEAST_DRAWN:
+        return None
+    return lines_figure(reading, lines, "Log-likelihood of the best and worst voted answers", zero=False)
 
 
 def _regret(reading: Reading) -> Table | None:

@@ -35,12 +35,13 @@ _LABELS = {
     "now": "end-now",
     "latest": "end-proxy",
 }
+_NOTHING = Markup()
 
 # A label at the right end: its pixel from the top, its words, its class.
 Label = tuple[float, str, str]
 
 
-def element(name: str, *inside: object, **attributes: object) -> Markup:
+def element(name: str, /, *inside: object, **attributes: object) -> Markup:
     """One element, the only way into the page for markup: every attribute, and what is no markup already, is escaped.
 
     Names are written as Python wants them: `class_`, `text_anchor`.
@@ -61,10 +62,14 @@ def join(parts: Iterable[Markup]) -> Markup:
     return Markup("").join(parts)
 
 
-def draw(figure: Figure) -> Markup:
-    """The main figure: its panels below each other, on one axis; what is too little for a panel in words."""
-    told = (element("p", panel.description, class_="panel-title") for panel in figure.told)
-    return element("div", join([*(_panel(figure, i) for i in range(len(figure.panels))), *told]), class_="plot")
+def draw(figure: Figure, over: Markup = _NOTHING) -> Markup:
+    """The main figure: its panels below each other, on one axis, `over` them what is read on hover and focus.
+
+    What is too little for a panel stands below in words.
+    """
+    told = (element("p", panel.description, class_="told") for panel in figure.told)
+    panels = (_panel(figure, i) for i in range(len(figure.panels)))
+    return join([element("div", join([*panels, over]), class_="plot"), *told])
 
 
 def _panel(figure: Figure, i: int) -> Markup:
@@ -247,7 +252,7 @@ class Canvas:
         size = {"width": "100%", "height": self.height}
         box = {"viewBox": f"0 0 {_UNIT} {_UNIT}", "preserveAspectRatio": "none"}
         curves = element("svg", join(self.curves), class_="curves", **box, **size)
-        parts = join([*self.ground, curves, *self.marks])
+        parts = join([element("title", description), *self.ground, curves, *self.marks])
         margin = f"margin:{above}px 0 {below}px"
         return element("svg", parts, class_="panel", role="img", aria_label=description, **size, style=margin)
 

@@ -122,7 +122,7 @@ def frame(figure: Figure, width: int = 80) -> Group:
         _words(f"{verdict.glyph} {verdict.title}", style=f"bold {style}"),
         _words(verdict.detail),
         *(_words(words, style=style) for words in verdict.reasons),
-        *map(_words, verdict.notes),
+        *map(_words, filter(None, (verdict.advice, *verdict.notes))),
         *(_words(f"{mark.text} at step {mark.step:,}", style=_TONES[mark.tone]) for mark in figure.marks),
         *_skips(figure),
         Text(),

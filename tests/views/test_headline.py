@@ -218,7 +218,7 @@ def test_page_picture_and_terminal_say_the_same_word_for_word(name):
     screen.print(frame(figure, 100))
     page = unescape(render(reading(SHOWN[name]).record))
     picture = " ".join(text.get_text() for text in chart(figure).texts)
-    for words in (verdict.title, verdict.detail, *verdict.reasons, *verdict.notes):
+    for words in (verdict.title, verdict.detail, *verdict.reasons, verdict.advice, *verdict.notes):
         assert words in page and words in picture and words in screen.file.getvalue()
 
 
@@ -251,8 +251,9 @@ def test_a_verdict_says_what_to_change(cause):
     for signal, fits in (("train/loss", False), ("train/rewards/margins", True)):
         one = record([NEAR], verdicts=[name], cause=cause)
         one.looks[-1].proxies[signal] = 1.0
-        said = headline(one).reasons[-1]
+        said = headline(one).advice
         assert said.startswith("To change: ") and said.count("; ") in (1, 2)
         # Without pairs and without a reward there is neither to change.
         assert fits or not any(word in said for word in ("beta", "DPO", "chosen", "pairs"))
-    assert headline(record([NEAR], verdicts=["aligned"], cause=None)).reasons == ()
+    good = headline(record([NEAR], verdicts=["aligned"], cause=None))
+    assert (good.reasons, good.advice) == ((), "")

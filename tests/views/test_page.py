@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 import hre_callback
 from hre_callback.views import page, report
-from hre_callback.views.page import Column, Table
+from hre_callback.views.page import Answers, Column, Table
 
 from ..synthetic_records import grpo, healthy, reading
 
@@ -37,16 +37,39 @@ def test_document_forbids_every_request_and_fits_a_phone(monkeypatch):
     assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in made
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in made
     assert "a &lt; b</title>" in made
-    assert "@media (prefers-color-scheme: dark)" in made and "<script" not in made
+    assert "color-scheme: light dark" in made and "<script" not in made
     assert STYLE.strip() in made
 
 
+QUESTIONS = [
+    "Is it good for people?",
+    "Does the signal still mean it?",
+    "What moved?",
+    "What should I do?",
+    "How sure is it?",
+]
+
+
+def headings(made):
+    return re.findall(r'<h2 id="\w+">(.*?)</h2>', made)
+
+
+def test_the_headings_are_what_a_person_asks_in_that_order(monkeypatch):
+    assert headings(shown(monkeypatch, grpo(6, n=20))) == [*QUESTIONS, "The run"]
+    assert headings(shown(monkeypatch, healthy(3, n=20)[:2])) == [*QUESTIONS[2:], "The run"], (
+        "a lone point is no figure"
+    )
+    assert headings(shown(monkeypatch, healthy(3, n=20)[:1])) == ["What should I do?", "The run"]
+
+
 def test_a_section_without_content_is_left_out(monkeypatch):
-    whole = shown(monkeypatch, grpo(6, n=20))
-    assert '<section aria-labelledby="mismatch">' in whole and '<h2 id="mismatch">' in whole
-    for name, value in (("signals", "mismatch"), ("topics", "topics"), ("trust", "trust"), ("figure", "run")):
-        made = shown(monkeypatch, grpo(6, n=20), **{name: None})
-        assert f'id="{value}"' not in made and f'id="{value}"' in whole
+    nothing = Answers("", "", [], [])
+    parts = {"signal": ["signals"], "good": ["figure"], "sure": ["trust"], "moved": ["topics", "questions"], "do": []}
+    for name, values in parts.items():
+        made = shown(monkeypatch, grpo(6, n=20), answers=nothing, **dict.fromkeys(values))
+        assert f'<section aria-labelledby="{name}">' not in made
+        whole = shown(monkeypatch, grpo(6, n=20))
+        assert f'<section aria-labelledby="{name}">' in whole and f'<h2 id="{name}">' in whole
 
 
 def test_a_value_that_the_template_names_wrongly_is_an_error():
@@ -103,7 +126,7 @@ def _luminance(color):
 @pytest.mark.parametrize("text", ["ink", "soft", "people", "good", "watch", "bad", "o0", "o1", "o2", "o3"])
 @pytest.mark.parametrize("ground", ["paper", "card"])
 def test_text_has_the_contrast_that_wcag_asks_for(theme, text, ground):
-    block = STYLE.split(":root")[1 + theme]
-    colors = dict(re.findall(r"--(\w+):(#[0-9a-f]{6})\b", block))
+    both = re.findall(r"--(\w+):light-dark\((#[0-9a-f]{6}),(#[0-9a-f]{6})\)", STYLE)
+    colors = {name: pair[theme] for name, *pair in both}
     light, dark = sorted((_luminance(colors[text]), _luminance(colors[ground])), reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= 4.5

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
-from hre_callback.run.record import Record
+import pytest
+
 from hre_callback.views import sections
-from hre_callback.views.reading import Reading
+from hre_callback.views.figure import main_figure
 from hre_callback.views.report import render
 
 from ..synthetic_records import healthy, mismatch, reading
@@ -24,6 +24,8 @@ def test_topics_show_n_and_change():
     assert len(made.table.rows) == 7 and made.changes
     assert made.table.rows[0][:2] == ["english", "10"]
     assert all(row[-1].count('class="whisker"') == 1 for row in made.table.rows)
+    assert names(made.table)[4] == "over the run"
+    assert len(names(sections.topics(reading(healthy(4, n=70)[:3])).table)) == 6, "two points are no curve"
     only_start = sections.topics(reading(healthy(4, n=70)[:2]))
     assert names(only_start.table) == ["topic", "n", "now"] and not only_start.changes
 
@@ -99,14 +101,40 @@ def test_many_events_are_cut_and_said_so():
     assert made.caption == "What happened besides training, the last 100 of 120"
 
 
-def test_all_evaluations_are_thinned_but_keep_the_last():
-    made = sections.evaluations(reading(healthy(4, n=20)))
-    assert len(made.rows) == 4 and made.caption == "4 evaluations"
-    many = reading(healthy(3, n=10))
-    looks = [replace(many.looks[1], step=i) for i in range(701)]
-    made = sections.evaluations(Reading(Record(many.run, looks)))
-    assert len(made.rows) == 235 and firsts(made)[-1] == "700"
-    assert made.caption == "701 evaluations, one in 3 shown"
+def looks_of(one, others=()):
+    return sections.evaluations(one, main_figure(one, others), others)
+
+
+def test_the_numbers_of_the_figure_are_those_of_the_record_each_with_its_key():
+    made = looks_of(reading(healthy(4, n=20)))
+    keys = {one.name: one.key for one in made.series}
+    assert keys == {
+        "HRE (95 % interval)": "hre/score",
+        "change (paired 95 %)": "hre/delta_start",
+        "evaluation loss": "eval/loss",
+        "training loss": "train/loss",
+        "verdict": "",
+    }
+    assert made.names == ["0", "50", "100", "150"] and made.places == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    metrics = reading(healthy(4, n=20)).looks[1].metrics
+    score, low, high = (f"{metrics[f'hre/{key}']:.3f}" for key in ("score", "ci_low", "ci_high"))
+    assert made.series[0].words[1] == f"{score} ({low} to {high})".replace("-", "−")
+    assert made.series[1].words[0] == "", "the start has not changed"
+    assert made.series[-1].words == ["", *["no mismatch seen"] * 3]
+
+
+def test_the_numbers_of_another_run_stand_at_its_own_steps():
+    made = looks_of(reading(healthy(3, n=20)), [("its", reading(healthy(3, n=20, every=70)))])
+    assert made.names == ["0", "50", "70", "100", "140"]
+    its = next(one for one in made.series if one.name == "its")
+    assert [bool(words) for words in its.words] == [True, False, True, False, True]
+    assert [bool(words) for words in made.series[0].words] == [True, True, False, True, False]
+
+
+def test_questions_are_counted_where_their_number_changes():
+    lines = healthy(3, n=20)
+    lines[2]["metrics"]["hre/n"] = 19
+    assert looks_of(reading(lines)).series[-1].words == ["20", "19", "20"]
 
 
 def test_facts_say_what_it_cost_and_with_what():

@@ -15,6 +15,8 @@ def test_comparison_lists_every_run_and_says_which_are_not_comparable():
     assert [row[0] for row in made.table.rows] == ["mine", "its", "far"]
     assert made.apart == "far"
     assert made.table.rows[0][-1] == "Better for people than at the start"
+    assert [(card.name, card.css) for card in made.cards] == [("mine", "own"), ("its", "other-0"), ("far", "apart")]
+    assert [card.verdict.tone for card in made.cards] == ["good", "good", "good"]
     assert comparison(reading(healthy(4, n=40)), "mine", []) is None
 
 

@@ -8,10 +8,16 @@ from ..synthetic_records import flat, grpo, mismatch, reading
 
 def test_grpo_with_a_reward_model_has_triangle_rolling_and_kl():
     made = signals(reading(grpo(8, n=40)))
-    drawn, lines = made.triangle.drawn
-    assert 'class="triangle"' in drawn and "was 0.31" in drawn and ">model–reward</text>" in lines
-    assert made.triangle.explicit and len(made.rolling) == 3 and "√KL" in made.kl
-    assert "best and worst" in made.displacement and made.n == "40"
+    drawn, curves = made.triangle.drawn, made.triangle.curves
+    assert 'class="triangle"' in drawn and "was 0.31" in drawn and ">model–reward</text>" in curves.drawn
+    assert [column.key for column in curves.numbers.columns[1:]] == [
+        "mismatch/human_policy",
+        "mismatch/human_reward",
+        "mismatch/policy_reward",
+    ]
+    assert made.triangle.explicit and len(made.rolling) == 3 and "√KL" in made.kl.drawn
+    assert made.rolling[0].numbers.columns[1].key == "mismatch/kendall/train/reward"
+    assert "best and worst" in made.displacement.drawn and made.n == "40"
     page = render(reading(grpo(8, n=40)).record)
     assert "Does the signal follow HRE?" in page and "the model takes up the reward (bottom edge)" in page
     assert "best and worst answers" in page and "n = 40 questions" in page
@@ -33,7 +39,7 @@ def test_a_signal_without_a_known_name_still_has_its_rolling_curve():
         look["proxies"] = {"train/loss": 1.0, "eval/loss": 1.0}
         look["metrics"] = {"hre/score": 0.1, "mismatch/kendall/train/odd<signal>": 0.5}
     (drawn,) = signals(reading(lines)).rolling
-    assert "train/odd&lt;signal&gt;" in drawn
+    assert "train/odd&lt;signal&gt;" in drawn.drawn
 
 
 def test_nothing_to_say_is_nothing():

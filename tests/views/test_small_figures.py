@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
 from hre_callback.views.scale import Scale
 from hre_callback.views.small_figures import (
+    Line,
     change_row,
     dumbbell,
     kl_figure,
@@ -28,6 +30,14 @@ def test_thermometer_runs_from_chance_to_the_ceiling():
     assert thermometer(reading(healthy(4, n=40)[:1])) == ""
 
 
+def test_thermometers_beside_each_other_have_one_scale():
+    low, high = (reading(healthy(3, n=20, seed=seed)) for seed in (1, 2))
+    low.looks[-1].metrics["hre/ci_low"] = -0.9
+    assert thermometer(high) != thermometer(high, [low])
+    zero = re.search(r'x="([\d.]+%)"[^>]*>0 no agreement', thermometer(high, [low]))[1]
+    assert zero == re.search(r'x="([\d.]+%)"[^>]*>0 no agreement', thermometer(low, [high]))[1]
+
+
 def test_people_have_a_mark_of_their_own_on_the_unbroken_scale():
     lines = healthy(4, n=40)
     lines[0] |= {"human_hre": 0.65, "human_hre_people": 3}
@@ -39,15 +49,18 @@ def test_people_have_a_mark_of_their_own_on_the_unbroken_scale():
 
 
 def test_kl_starts_at_zero_and_follows_training():
-    drawn = kl_figure(reading(grpo(6, n=40)), "train/kl")
-    assert 'class="hollow" cx="0.00%"' in drawn and "√KL" in drawn
-    assert kl_figure(reading(grpo(6, n=40)[:2]), "train/kl") == "", "one point is no curve"
+    made = kl_figure(reading(grpo(6, n=40)), "train/kl")
+    assert 'class="hollow" cx="0.00%"' in made.drawn and "√KL" in made.drawn
+    assert [row[0] for row in made.numbers.rows] == ["0", "25", "50", "75", "100", "125"]
+    assert [column.key for column in made.numbers.columns] == ["", "hre/score", "√ train/kl"]
+    assert kl_figure(reading(grpo(6, n=40)[:3]), "train/kl") is None, "two points are no curve"
 
 
 def test_negative_kl_estimates_leave_a_gap():
     one = reading(grpo(6, n=40))
     one.looks[2].proxies["train/kl"] = -0.01
-    assert "nan" not in kl_figure(one, "train/kl")
+    made = kl_figure(one, "train/kl")
+    assert "nan" not in made.drawn and len(made.numbers.rows) == 5
 
 
 def test_triangle_names_its_corners_and_shows_both_times():
@@ -78,9 +91,10 @@ def test_dumbbell_points_the_right_way():
 
 def test_small_curves():
     one = reading(grpo(8, n=40))
-    assert "+1" in rolling_figure(one, one.proxy("train/reward")) or "−" in rolling_figure(
-        one, one.proxy("train/reward")
-    )
-    lines = lines_figure(one, [("up", [0.0, 1.0] * 4, "score"), ("gone", [NAN] * 8, "thin")], "words", zero=True)
-    assert ">up</text>" in lines and ">gone</text>" not in lines
-    assert 'role="img"' in topic_sparkline(one, "java") and topic_sparkline(reading(grpo(8, n=40)[:2]), "java") == ""
+    rolling = rolling_figure(one, one.proxy("train/reward"))
+    assert "last Kendall" in rolling.drawn and len(rolling.numbers.rows) == 3, "from the sixth look on"
+    curves = [Line("up", "a/up", [0.0, 1.0] * 4, "score"), Line("gone", "a/gone", [NAN] * 8, "thin")]
+    lines = lines_figure(one, curves, "words", zero=True)
+    assert ">up</text>" in lines.drawn and ">gone</text>" not in lines.drawn
+    assert lines.numbers.rows[1] == ["25", "+1.000", "–"]
+    assert 'role="img"' in topic_sparkline(one, "java") and topic_sparkline(reading(grpo(8, n=40)[:3]), "java") == ""
