@@ -105,7 +105,7 @@ def _weights(reading: Reading, whose_run: str) -> Iterator[str]:
 def _wait(reading: Reading) -> str:
     if reading.finished is not None:
         return "Evaluate again during training: a score without one after it says nothing of training."
-    return "Wait for an evaluation after the start: `hre watch` follows the run."
+    return "Wait for an evaluation after the start; hre watch RUN shows it when it is there."
 
 
 def _instead(reading: Reading, change: Change) -> str:
@@ -120,7 +120,7 @@ def _instead(reading: Reading, change: Change) -> str:
 def _questions(reading: Reading) -> Iterator[str]:
     change, mde = change_since_start(reading), reading.current("mde")
     if change is not None and change.direction == "no clear change" and not change.still and math.isfinite(mde):
-        yield "To see a smaller change, ask more questions: `hre power --pilot RUN --delta 0.01` says how many."
+        yield "To see a smaller change, ask more questions; hre power --pilot RUN --delta 0.01 says how many."
 
 
 def _sure(reading: Reading) -> Iterator[str]:

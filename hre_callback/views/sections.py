@@ -140,7 +140,7 @@ _TRUST: tuple[tuple[str, str, int | None, str], ...] = (
         None,
         "questions whose answers the model scores alike: counted as r = 0",
     ),
-    ("truncated", "cut answers", None, "answers longer than the context or `max_length`, cut at the end"),
+    ("truncated", "cut answers", None, "answers longer than the context or max_length, cut at the end"),
     ("mde", "smallest change to be seen", 3, "a true change of this size is found 4 times in 5"),
     (
         "rho",
@@ -215,11 +215,14 @@ def evaluations(reading: Reading, figure: Figure, others: Others = ()) -> Looks:
     """The numbers of the main figure, at every step of any run that is drawn."""
     mine = {step: i for i, step in enumerate(reading.steps)}
     steps = sorted(mine.keys() | {step for _, other in others for step in other.steps})
-    series = [_of_run(one, [mine.get(step) for step in steps]) for one in _own(reading)]
+    own = [_of_run(one, [mine.get(step) for step in steps]) for one in _own(reading)]
+    beside = []
     for name, other in others:
         its = {step: i for i, step in enumerate(other.steps)}
         said = Series(name, f"{other.name}/score", _with_intervals(other, "score", "ci"))
-        series.append(_of_run(said, [its.get(step) for step in steps]))
+        beside.append(_of_run(said, [its.get(step) for step in steps]))
+    # HRE and its change, then that of the others, then the signals.
+    series = [*own[:2], *beside, *own[2:]]
     return Looks("step", [f"{step:,}" for step in steps], [figure.x.at(step) for step in steps], series)
 
 

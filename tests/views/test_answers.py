@@ -60,7 +60,7 @@ def with_highest(one, look, score):
 @pytest.mark.parametrize(
     ("one", "said"),
     [
-        (record([]), ["Wait for an evaluation after the start: `hre watch` follows the run."]),
+        (record([]), ["Wait for an evaluation after the start; hre watch RUN shows it when it is there."]),
         (
             record([], events=[FINISHED]),
             ["Evaluate again during training: a score without one after it says nothing of training."],
@@ -106,7 +106,7 @@ def test_a_change_that_is_not_seen_asks_for_questions():
     one = record([WIDE])
     one.looks[-1].metrics["hre/mde"] = 0.04
     assert answers(one, "").do[-1] == (
-        "To see a smaller change, ask more questions: `hre power --pilot RUN --delta 0.01` says how many."
+        "To see a smaller change, ask more questions; hre power --pilot RUN --delta 0.01 says how many."
     )
 
 
