@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from ..formatting import count, fixed, short, span
 from ..plain_text import one_line
-from ..run.keys import group_key
+from ..run.keys import group_key, mismatch_prefix
 from ..run.lines import Event
 from ..run.record import excerpts, vote
 from ..run.words import Change, verdict_words
@@ -17,12 +17,14 @@ from .figure import LEAST_DRAWN, Figure, Others
 from .looks import Looks, Series
 from .numbers import finite
 from .page import Card, Column, Facts, Groups, Questions, Table, Topics
-from .reading import Reading
+from .reading import Numbers, Reading
 from .scale import Scale, spanning
 from .small_figures import change_row, dumbbell, topic_sparkline
 
 # Rows of the tables of topics and of events.
 _TOPICS, _EVENTS = 30, 100
+# What follows a key for the value itself and the ends of its interval.
+_ENDS = ("", "_low", "_high")
 # Characters of a group's name.
 _NAME = 60
 
@@ -95,7 +97,7 @@ def groups(reading: Reading) -> Groups | None:
 
 
 def _ends(reading: Reading, what: str, key: str) -> Change:
-    return Change(*(reading.current(group_key(key, f"{what}{end}")) for end in ("", "_low", "_high")))
+    return Change(*(reading.current(group_key(key, f"{what}{end}")) for end in _ENDS))
 
 
 def questions(reading: Reading) -> Questions | None:
@@ -219,7 +221,7 @@ def evaluations(reading: Reading, figure: Figure, others: Others = ()) -> Looks:
     beside = []
     for name, other in others:
         its = {step: i for i, step in enumerate(other.steps)}
-        said = Series(name, f"{other.name}/score", _with_intervals(other, "score", "ci"))
+        said = Series(name, f"{other.name}/score", _scores(other))
         beside.append(_of_run(said, [its.get(step) for step in steps]))
     # HRE and its change, then that of the others, then the signals.
     series = [*own[:2], *beside, *own[2:]]
@@ -233,11 +235,15 @@ def _of_run(one: Series, looks: Sequence[int | None]) -> Series:
 
 def _own(reading: Reading) -> Iterator[Series]:
     """What is known at each look of a run."""
-    yield Series("HRE (95 % interval)", f"{reading.name}/score", _with_intervals(reading, "score", "ci"))
-    change = _with_intervals(reading, "delta_start", "delta_start", signed=True)
+    yield Series("HRE (95 % interval)", f"{reading.name}/score", _scores(reading))
+    change = _with_intervals(*(reading.metric(f"delta_start{end}") for end in _ENDS), signed=True)
     # The start has changed by nothing, whatever stands there.
     known = ["" if i == reading.start else words for i, words in enumerate(change)]
     yield Series("change (paired 95 %)", f"{reading.name}/delta_start", known)
+    push = [reading.mismatch(f"push{end}") for end in _ENDS]
+    if len(finite(push[0])) >= LEAST_DRAWN:
+        words = _with_intervals(*push, signed=True)
+        yield Series("push (95 % interval)", f"{mismatch_prefix(reading.name)}push", words)
     for proxy in reading.main_proxies():
         values = reading.signal(proxy.key)
         yield Series(proxy.label, proxy.key, [short(value) if math.isfinite(value) else "" for value in values])
@@ -247,13 +253,17 @@ def _own(reading: Reading) -> Iterator[Series]:
         yield Series("questions", f"{reading.name}/n", [_number(value, None) for value in counted])
 
 
-def _with_intervals(reading: Reading, key: str, ends: str, *, signed: bool = False) -> list[str]:
-    rows = zip(*map(reading.metric, (key, f"{ends}_low", f"{ends}_high")), strict=True)
+def _scores(reading: Reading) -> list[str]:
+    return _with_intervals(reading.score, *reading.interval)
+
+
+def _with_intervals(values: Numbers, lows: Numbers, highs: Numbers, *, signed: bool = False) -> list[str]:
+    """`0.254 (0.210 to 0.300)` at each look, empty where there is none."""
     return [
         fixed(value, signed=signed) + (f" ({span(low, high, signed=signed)})" if math.isfinite(low + high) else "")
         if math.isfinite(value)
         else ""
-        for value, low, high in rows
+        for value, low, high in zip(values, lows, highs, strict=True)
     ]
 
 

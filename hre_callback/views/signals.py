@@ -79,8 +79,10 @@ def _direction(reading: Reading) -> Table | None:
         if math.isfinite(value):
             low, high = (latest(reading.mismatch(f"{key}_{end}")) for end in ("low", "high"))
             shown = fixed(value, digits=decimals, signed=ends)
-            rows.append([name, shown, span(low, high, signed=True) if ends else "", meaning])
-    columns = [Column(""), Column("now", "num"), Column("95 % interval", "num"), Column("meaning")]
+            interval = span(low, high, signed=True) if ends else ""
+            rows.append([name, shown, interval, f"{mismatch_prefix(reading.name)}{key}", meaning])
+    columns = [Column(""), Column("now", "num"), Column("95 % interval", "num"), Column("key", "key")]
+    columns.append(Column("meaning", "prose"))
     return Table(columns, rows, f"The direction of training, n = {reading.n_questions:,} questions") if rows else None
 
 
