@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from .data.preference_split import split_preferences
     from .data.questions import Answer, Question, fingerprint, load_questions
     from .run.monitor import Monitor
-    from .run.record import read_record
     from .scoring.errors import EvaluationError
     from .scoring.evaluator import HumanRankEvaluator
     from .stats.correlation import HREResult
+    from .views.notebook import read_record
     from .views.report import write_report
 
 __version__ = "0.1.0"
@@ -47,7 +47,7 @@ _HOME = {
     "Question": "data.questions",
     "fingerprint": "data.questions",
     "load_questions": "data.questions",
-    "read_record": "run.record",
+    "read_record": "views.notebook",
     "split_preferences": "data.preference_split",
     "write_report": "views.report",
 }

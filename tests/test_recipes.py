@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hre_callback import HREConfig, read_record
+from hre_callback import HREConfig, load_questions, read_record
 from hre_callback.scoring.demo_model import tiny_model
 
 from .trainers import TEXTS, questions, sft_dataset
@@ -108,3 +109,46 @@ def test_a_recipe_trains(name, material, tmp_path, monkeypatch):
     assert [step for step, _ in told.curve("hre/score")] == [0, 1, 2]
     assert [step for step, _ in told.curve("hre/score_chart")] == [0, 1, 2]
     assert [step for step, _ in told.curve("hre/what_moved")] == [1, 2]
+
+
+# ---- the notebook ----------------------------------------------------------------------------------------
+
+
+NOTEBOOK = json.loads((RECIPES / "notebook.ipynb").read_text("utf-8"))
+
+
+def cell(code, names):
+    """Run a cell as a notebook does: what its last line is worth is shown."""
+    *before, last = ast.parse(code).body
+    exec(compile(ast.Module(before, []), "a cell", "exec"), names)
+    if isinstance(last, ast.Expr):
+        return eval(compile(ast.Expression(last.value), "a cell", "eval"), names)
+    exec(compile(ast.Module([last], []), "a cell", "exec"), names)
+    return None
+
+
+def test_the_notebook_is_one_and_holds_no_output():
+    assert NOTEBOOK["nbformat"] == 4
+    for one in NOTEBOOK["cells"]:
+        assert not one.get("outputs") and one.get("execution_count") is None
+    kinds = [one["cell_type"] for one in NOTEBOOK["cells"]]
+    assert kinds[0] == "markdown" and kinds.count("code") == 5
+
+
+def test_every_cell_of_the_notebook_runs(material, tmp_path, monkeypatch, capsys):
+    """On a tiny model, with the parameters of its first cell set as whoever runs notebooks by command does."""
+    shown, names = [], {}
+    mine = {"MODEL": str(material / "model"), "STEPS": 2, "EVERY": 2, "OUT": str(tmp_path / "run")}
+    few = load_questions("bundled", max_questions=4)
+    monkeypatch.setattr("hre_callback.data.questions.load_questions", lambda source: few)
+    for one in NOTEBOOK["cells"]:
+        if one["cell_type"] != "code":
+            continue
+        shown.append(cell("".join(one["source"]), names))
+        if one["metadata"].get("tags") == ["parameters"]:
+            assert mine.keys() <= names.keys()
+            names |= mine
+    *_, record, points, paths = shown
+    assert "step 0: the start, HRE" in capsys.readouterr().out, "a line as it goes"
+    assert 'class="curves"' in record._repr_html_() and len(record.evaluations) == 2
+    assert [step for step, _ in points] == [0, 2] and paths.html == tmp_path / "run" / "hre.html"

@@ -81,7 +81,7 @@ def _page(reading: Reading, figure: Figure, others: Others, name: str) -> str:
         verdict=figure.verdict,
         thermometer=Markup() if others else thermometer(reading),
         answers=answers(reading, name, others),
-        figure=_chart(reading, figure, drawn),
+        figure=main_chart(reading, figure, drawn),
         has_skips=bool(figure.skipped),
         has_others=bool(drawn),
         people=reading.people.words if math.isfinite(reading.people.hre) else "",
@@ -98,8 +98,8 @@ def _page(reading: Reading, figure: Figure, others: Others, name: str) -> str:
     return written(page)
 
 
-def _chart(reading: Reading, figure: Figure, others: Others) -> Chart | None:
-    """The main figure with its numbers; none where it would be a lone point, which the page says in words."""
+def main_chart(reading: Reading, figure: Figure, others: Others = ()) -> Chart | None:
+    """The main figure with its numbers; none where it would be a lone point, which is said in words."""
     if max(panel.longest for panel in figure.panels) < 2:
         return None
     looks = evaluations(reading, figure, others)
