@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test slow frontends floors beside bench gpu check format
+.PHONY: demo test slow frontends floors beside bench gpu pictures check format
 
 demo: $(READY)  ## train a small real model twice, on what people liked and on what they did not; ends with a page of both
 	$(BIN)/hre demo --out demo
@@ -29,6 +29,9 @@ bench: $(READY)  ## time and memory beside the official harness, lm-evaluation-h
 
 gpu:  ## proof and speed on this machine's accelerator; needs torch and transformers in PYTHON, nothing of .venv
 	$(PYTHON) -m tests.gpu
+
+pictures: $(READY)  ## draw every picture of the documentation again, from recorded runs; needs Chromium for those of a page
+	$(BIN)/python -m tests.pictures
 
 frontends: $(READY)  ## train with axolotl, ms-swift and LLaMA-Factory, whose environments are in the folder HRE_FRONTENDS
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/frontends -m frontends
