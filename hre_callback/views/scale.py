@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+# Numbers that are larger lie outside every scale: their differences are no numbers any more.
+_MOST = 1e150
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -34,7 +37,7 @@ class Scale:
 
 def spanning(numbers: Iterable[float], *, margin: float = 0.08, least: float = 1e-9) -> Scale:
     """A scale that holds every finite number with some air; never narrower than `least`."""
-    finite = [value for value in numbers if math.isfinite(value)] or [0.0, 1.0]
+    finite = [max(-_MOST, min(value, _MOST)) for value in numbers if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
     least = max(least, 1e-6 * max(abs(low), abs(high)))
     if high - low < least:

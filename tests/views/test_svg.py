@@ -77,6 +77,7 @@ def test_spanning_ignores_nan_and_never_zooms_into_nothing():
     assert (flat.low, flat.high) == pytest.approx((0.19, 0.21))
     assert spanning([]).high > spanning([]).low
     assert spanning([5e8, 5e8]).high > 5e8
+    assert all(math.isfinite(v) for v in spanning([-1.7e308, 1.7e308]).ticks())
 
 
 def test_a_missing_value_breaks_the_curve():
