@@ -102,6 +102,7 @@ def rank(page: Browser) -> None:
     page.type("Anna")
     page.press("Enter", "1", "3", "2", "4")
     page.js("document.querySelector('.bar').scrollIntoView(false)")
+    page.until("document.getAnimations().length === 0")
 
 
 CHARTS: dict[str, Callable[[], bytes]] = {
