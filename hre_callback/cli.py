@@ -22,6 +22,7 @@ from .commands.missing import missing_module
 from .commands.rating import rate
 from .commands.reading_runs import power, report, watch, workspace
 from .commands.scoring_models import compare, score
+from .commands.souping import soup
 from .commands.splitting import split
 from .commands.terminal_output import STDOUT
 from .plain_text import SPELLED, plain_text
@@ -63,6 +64,7 @@ _COMMANDS: dict[Callable[..., None], str] = {
     power: "hre power --delta 0.01 --pilot runs/dpo",
     watch: "hre watch runs/dpo",
     follow: "hre follow runs/dpo --questions beer.jsonl --start models/base --stop-file runs/dpo/STOP",
+    soup: "hre soup runs/sft --questions beer.jsonl --start models/base --out runs/sft-soup",
     workspace: "hre workspace my-team/my-project",
     run: "hre run --questions beer.jsonl -- trl sft --config sft.yaml",
     where: "hre where swift",

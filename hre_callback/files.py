@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -57,6 +58,49 @@ def check_output_folder(path: str | Path) -> None:
     if mode is not None and not stat.S_ISDIR(mode):
         raise ValueError(f"{path} is {_kind(mode)}, expected a folder or a new name")
     _try_folder(path, Path(os.path.realpath(path)))
+
+
+def check_new_folder(path: str | Path) -> None:
+    """The same for a folder that must not exist yet.
+
+    Raises:
+        ValueError: there is something of that name, a link to nowhere too, or nothing can be written there.
+    """
+    path = Path(path)
+    if _mode(path) is not None or os.path.lexists(path):
+        raise ValueError(f"{path} is there already, and is not replaced; expected a new name")
+    _try_folder(path, Path(os.path.realpath(path.parent)))
+
+
+def nearest_folder(path: Path) -> Path:
+    """The folder above `path` that is there: on the disk that `path` will be on."""
+    return next(one for one in Path(os.path.realpath(path)).parents if one.is_dir())
+
+
+@contextmanager
+def partial_folder(place: Path) -> Iterator[Path]:
+    """A new folder in `place` to fill and to rename when it is whole; what is left under its first name goes."""
+    partial = place / f".{secrets.token_hex(16)}.partial"
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def move_whole(partial: Path, path: Path) -> None:
+    """Give a whole folder its name; its data is on the disk when this returns.
+
+    Raises:
+        ValueError: something of that name has come meanwhile.
+    """
+    for file in (one for one in partial.rglob("*") if one.is_file()):
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+    if os.path.lexists(path):
+        raise ValueError(f"{path} has come meanwhile, and is not replaced")
+    with _folders([path.parent]), _named(path):
+        partial.rename(path)
 
 
 def write_whole(path: Path, chunks: Chunks) -> None:

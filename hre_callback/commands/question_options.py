@@ -1,4 +1,4 @@
-"""How the questions of a command are read where they are not in this package's own layout."""
+"""How a command's questions are read and asked: the options that several commands share."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ Columns = Annotated[
 Adapter = Annotated[str | None, typer.Option(help="The layout of the data, where its shape does not tell: helpsteer3.")]
 DataConfig = Annotated[str | None, typer.Option("--config", help="Config of a folder or hub dataset.")]
 Split = Annotated[str | None, typer.Option(help="Split of a folder or hub dataset.")]
+Limit = Annotated[
+    int | None, typer.Option("--max-questions", "--limit", help="Score a subset of this size, stratified by topic.")
+]
+Prompt = Annotated[str, typer.Option(help="paper or chat.")]
+ChatTemplateKwargs = Annotated[str | None, typer.Option(help="Arguments of the chat template, a JSON object.")]
+Normalization = Annotated[str, typer.Option(help="characters, bytes, tokens or none.")]
+MaxLength = Annotated[int | None, typer.Option(help="Longest question + answer in tokens.")]
 
 
 def reading(columns: str | None, adapter: str | None, config: str | None, split: str | None) -> dict[str, Any]:

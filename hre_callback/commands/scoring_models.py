@@ -11,7 +11,18 @@ import typer
 from rich.console import Console
 
 from ..plain_text import plain_text
-from .question_options import Adapter, Columns, DataConfig, Split, reading
+from .question_options import (
+    Adapter,
+    ChatTemplateKwargs,
+    Columns,
+    DataConfig,
+    Limit,
+    MaxLength,
+    Normalization,
+    Prompt,
+    Split,
+    reading,
+)
 from .terminal_output import AsJson, Device, Quiet, TrustRemoteCode, printing, progress_bar, say
 
 if TYPE_CHECKING:
@@ -30,15 +41,11 @@ def score(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     device: Device = None,
     layout: Annotated[str, typer.Option(help="auto, packed, cached or padded.")] = "auto",
-    limit: Annotated[
-        int | None, typer.Option("--max-questions", "--limit", help="Score a subset of this size, stratified by topic.")
-    ] = None,
-    prompt: Annotated[str, typer.Option(help="paper or chat.")] = "paper",
-    chat_template_kwargs: Annotated[
-        str | None, typer.Option(help="Arguments of the chat template, a JSON object.")
-    ] = None,
-    normalization: Annotated[str, typer.Option(help="characters, bytes, tokens or none.")] = "characters",
-    max_length: Annotated[int | None, typer.Option(help="Longest question + answer in tokens.")] = None,
+    limit: Limit = None,
+    prompt: Prompt = "paper",
+    chat_template_kwargs: ChatTemplateKwargs = None,
+    normalization: Normalization = "characters",
+    max_length: MaxLength = None,
     columns: Columns = None,
     adapter: Adapter = None,
     data_config: DataConfig = None,

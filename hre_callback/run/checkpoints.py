@@ -18,6 +18,14 @@ from typing import Any
 _CONFIGS = ("config.json", "adapter_config.json")
 _WEIGHTS = ("model", "pytorch_model", "adapter_model")
 _STATE = "trainer_state.json"
+_FSDP = (
+    "its weights are FSDP's shards; merge them into one file (accelerate merge-weights), or train with "
+    "fsdp_state_dict_type: FULL_STATE_DICT"
+)
+_DEEPSPEED = (
+    "its weights are DeepSpeed's shards; merge them with its zero_to_fp32.py --safe_serialization, or train with "
+    "stage3_gather_16bit_weights_on_model_save"
+)
 _STEP = re.compile(r"(?:checkpoint|ckpt|global_?step|steps?|iter(?:ation)?)?[-_]?(\d+)", re.IGNORECASE)
 # Folders below the one that is followed: global_step_20/actor/huggingface is the third.
 _DEPTH = 4
@@ -199,7 +207,7 @@ def _files(path: Path) -> Files:
 def _lacks(path: Path, there: set[str]) -> str | None:
     """What must still come before the folder can be loaded; whatever else is wrong the loader finds."""
     if not there & set(_CONFIGS):
-        return "no config.json or adapter_config.json is in it"
+        return _in_shards(path) or "no config.json or adapter_config.json is in it"
     for name in sorted(there):
         if name.endswith(".index.json") and name.split(".")[0] in _WEIGHTS:
             missing = sorted(_shards(path / name) - there)
@@ -207,8 +215,16 @@ def _lacks(path: Path, there: set[str]) -> str | None:
                 return f"{missing[0]} is not there" + (f", nor {len(missing) - 1} more" if missing[1:] else "")
     weights = [name for name in there if name.startswith(_WEIGHTS) and name.endswith((".safetensors", ".bin"))]
     if not weights:
-        return "no weights are in it"
+        return _in_shards(path) or "no weights are in it"
     return next((f"{name} {why}" for name in sorted(weights) if (why := _cut_short(path / name))), None)
+
+
+def _in_shards(path: Path) -> str | None:
+    """What is to be done with weights that only the trainer that wrote them reads."""
+    if any(path.glob("pytorch_model_fsdp_*")) or any(path.glob("*.distcp")):
+        return _FSDP
+    deepspeed = (path / "zero_to_fp32.py").exists() or any(path.glob("*_model_states.pt"))
+    return _DEEPSPEED if deepspeed or any(path.glob("global_step*/*_model_states.pt")) else None
 
 
 def _shards(index: Path) -> set[str]:

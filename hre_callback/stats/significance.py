@@ -332,7 +332,7 @@ def cross_fit_best(
         window: looks that are pooled for the choice, see `curve.pooled`; what is read is the chosen look's own.
         clusters: (questions,) labels; a cluster is never in both halves.
     """
-    known, halves = _in_halves(values, clusters, splits, seed)
+    known, halves = random_halves(values, clusters, splits, seed)
     n = known.shape[1]
     if not len(halves):
         return CrossFitBest(0, float("nan"), n, float("nan"))
@@ -373,7 +373,7 @@ def selection_losses(
     seed: int = 0,
 ) -> FloatArray:
     """(questions,) what `selection_regret` is the mean of; NaN where a question is undefined at any look."""
-    known, halves = _in_halves(values, clusters, splits, seed)
+    known, halves = random_halves(values, clusters, splits, seed)
     signal = np.asarray(proxy, dtype=np.float64)
     lost = np.full(values.shape[1], np.nan)
     if not len(halves) or not np.isfinite(signal).any():
@@ -503,8 +503,13 @@ def _defined(values: FloatArray, clusters: Sequence[object] | None) -> tuple[Flo
     return values[:, keep], None if numbers is None else numbers[keep]
 
 
-def _grouped(rows: FloatArray, numbers: Ints | None) -> FloatArray:
+def grouped(rows: FloatArray, clusters: Sequence[object] | None) -> FloatArray:
     """Rows of (looks, questions) summed within clusters."""
+    return _grouped(rows, _numbers(clusters))
+
+
+def _grouped(rows: FloatArray, numbers: Ints | None) -> FloatArray:
+    """The same by the clusters' numbers."""
     if numbers is None:
         return rows
     labels, index = np.unique(numbers, return_inverse=True)
@@ -573,7 +578,7 @@ def _smallest(values: FloatArray, count: int) -> Ints:
     return np.concatenate([below, np.flatnonzero(values == edge)[: count - len(below)]])
 
 
-def _in_halves(
+def random_halves(
     values: FloatArray, clusters: Sequence[object] | None, splits: int, seed: int
 ) -> tuple[FloatArray, FloatArray]:
     """The questions that are defined at every look, and random halves of them, or of their clusters.
@@ -619,7 +624,7 @@ def _read_elsewhere(means: FloatArray) -> FloatArray:
 
 def _cross_fit_falls(values: FloatArray, pooled: int, clusters: Sequence[object] | None, seed: int) -> FloatArray:
     """(looks - 1,) mean of each look and those pooled with it, minus the cross-fit value of the best before them."""
-    known, halves = _in_halves(values, clusters, 4, seed)
+    known, halves = random_halves(values, clusters, 4, seed)
     if not len(halves):
         return np.full(len(values) - 1, np.nan)
     means, level = _half_means(known, halves), known.mean(axis=1)

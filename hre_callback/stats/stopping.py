@@ -114,15 +114,21 @@ def _reached(
     planned_looks: int | None,
     clusters: Sequence[object] | None,
 ) -> Decision:
-    """Every look spends its part of alpha on a one-sided t bound, as many looks as there are with the start."""
+    """Every look spends its part of alpha on a one-sided t bound, as many looks as there are with the start.
+
+    One question more is taken to be as wrong as can be, r = -1: where nearly all questions have the highest r (of two
+    answers: +1), those that have not may be missing by chance, and the t bound alone would claim too much.
+    """
     looks = None if planned_looks is None else planned_looks + 1
     spent = spent_alpha(len(values), alpha, looks)
     here = max(spent[-1] - (spent[-2] if len(spent) > 1 else 0.0), 1e-12)
-    found = t_interval(values[-1], clusters=clusters, confidence=1 - 2 * here)
+    more = None if clusters is None else [*clusters, None]
+    found = t_interval(np.append(values[-1], -1.0), clusters=more, confidence=1 - 2 * here)
     if target is None or not found.low >= target:
         return Decision(False, "")
+    estimate = float(np.nanmean(values[-1]))
     reason = (
-        f"HRE {found.estimate:.4f} at step {steps[-1]} has passed the target {target:g}: at least {found.low:.4f} "
+        f"HRE {estimate:.4f} at step {steps[-1]} has passed the target {target:g}: at least {found.low:.4f} "
         f"(one-sided bound, error rate spent so far {spent[-1]:.3f})"
     )
-    return Decision(True, reason, found.estimate - target)
+    return Decision(True, reason, estimate - target)
