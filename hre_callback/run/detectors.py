@@ -64,13 +64,15 @@ class Standing:
     Attributes:
         false_alarms: runs on which it alarmed and was wrong, of those on which an alarm would be.
         found: harmful runs on which it alarmed.
-        leads: of these, looks from the alarm to the look at which harm was known; negative where it came later.
+        unclear: runs on which it alarmed, of those whose truth other questions could not tell: neither right nor wrong.
+        leads: of the found, looks from the alarm to the look at which harm was known; negative where it came later.
         asked: runs of any truth, or none, that it could be asked of.
     """
 
     detector: Detector
     false_alarms: Rate
     found: Rate
+    unclear: Rate
     leads: tuple[int, ...]
     asked: int
 
@@ -89,20 +91,22 @@ def replayed(replay: Replay) -> Replayed:
 
 
 def standings(runs: Sequence[Replayed]) -> list[Standing]:
-    """Every detector over these runs; what is `unclear`, or not known, makes nobody right or wrong."""
+    """Every detector over these runs."""
     return [_standing(one, [run for run in runs if one.name in run.fires]) for one in DETECTORS]
 
 
 def _standing(detector: Detector, asked: Sequence[Replayed]) -> Standing:
-    fires = [run.fires[detector.name] for run in asked]
-    wrong = [
-        at is not None
-        for run, at in zip(asked, fires, strict=True)
-        if run.replay.truth in ("harmful", "fine", "nothing") and run.replay.truth not in detector.right_of
-    ]
-    harmful = [(run.replay.since, at) for run, at in zip(asked, fires, strict=True) if run.replay.truth == "harmful"]
-    leads = tuple(since - at for since, at in harmful if at is not None and since is not None)
-    return Standing(detector, rate(sum(wrong), len(wrong)), rate(len(leads), len(harmful)), leads, len(asked))
+    def alarms(*truths: str) -> list[bool]:
+        return [run.fires[detector.name] is not None for run in asked if run.replay.truth in truths]
+
+    wrong = alarms(*(truth for truth in ("fine", "nothing") if truth not in detector.right_of))
+    found = [(run.replay.since, run.fires[detector.name]) for run in asked if run.replay.truth == "harmful"]
+    leads = tuple(since - at for since, at in found if at is not None and since is not None)
+    return Standing(detector, _of(wrong), _of(alarms("harmful")), _of(alarms("unclear")), leads, len(asked))
+
+
+def _of(alarms: Sequence[bool]) -> Rate:
+    return rate(sum(alarms), len(alarms))
 
 
 # HRE's own ------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 
 from ..config import StopRuleName
 from ..formatting import count
-from ..plain_text import plain_text
 from ..stats.correlation import PerAnswer
 from ..stats.push import push
 from ..stats.stopping import decide
 from ..stats.verdict import Verdict
+from .line_checks import an_object, fail, list_of, whole
 from .look import Terms, terms_of, verdict_of
 from .proxies import Direction, Signal, signals
 from .record import Record, answer_scores, find_record, is_record, read_record
@@ -198,30 +199,27 @@ def _rows(table: Path) -> list[dict[str, Any]]:
         found = json.loads(table.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{table}: no table of runs in JSON ({str(error):.80})") from error
-    rows = found.get("runs") if isinstance(found, dict) else None
-    if not isinstance(rows, list) or not rows:
-        raise ValueError(f'{table}: expected {{"runs": [...]}} with a row for every run, found {_short(found)}')
-    names: set[str] = set()
-    for i, row in enumerate(rows):
-        _check_row(row, f"{table}: runs[{i}]", names)
-        names.add(row["name"])
-    return rows
+    an_object(found, f"{table}: ")
+    rows = found.get("runs")
+    list_of(_row, 1)(rows, f"{table}: runs")
+    names = [row["name"] for row in rows]
+    if len(set(names)) < len(names):
+        (again, _), *_ = Counter(names).most_common(1)
+        raise ValueError(f"{table}: runs: found {again!r:.60} twice, expected each run once")
+    return list(rows)
 
 
-def _check_row(row: Any, where: str, names: set[str]) -> None:
-    if not isinstance(row, dict):
-        raise ValueError(f"{where}: expected an object, found {_short(row)}")
+def _row(row: Any, where: str) -> None:
+    """The check of a row."""
+    an_object(row, where)
     name, truth = row.get("name"), row.get("truth")
     # A name of a file in this folder, and no way out of it.
-    if not isinstance(name, str) or Path(name).name != name:
-        raise ValueError(f"{where}.name: expected the name of a run in this folder, found {_short(name)}")
-    if name in names:
-        raise ValueError(f"{where}.name: {_short(name)} stands there twice")
+    if not isinstance(name, str) or Path(name).name != name or name in ("", ".."):
+        fail(f"{where}.name", name, "the name of a run in this folder")
     if truth not in TRUTHS:
-        raise ValueError(f"{where}.truth: expected one of {', '.join(TRUTHS)}, found {_short(truth)}")
-    since = row.get("harmful_from")
-    if truth == "harmful" and (isinstance(since, bool) or not isinstance(since, (int, float))):
-        raise ValueError(f"{where}.harmful_from: expected the step from which on it is harmful, found {_short(since)}")
+        fail(f"{where}.truth", truth, f"one of {', '.join(TRUTHS)}")
+    if truth == "harmful":
+        whole(0)(row.get("harmful_from"), f"{where}.harmful_from")
 
 
 def _path(folder: Path, name: str, table: Path) -> Path:
@@ -229,35 +227,30 @@ def _path(folder: Path, name: str, table: Path) -> Path:
     for path in (folder / f"{name}.jsonl", folder / name):
         if path.exists():
             return find_record(path)
-    raise ValueError(
-        f"{table}: names the run {_short(name)}; there is neither {name}.jsonl nor a folder {name} beside it"
-    )
+    fail(f"{table}: runs", name, f"a record {name:.60}.jsonl or a folder of this name beside it")
 
 
 def _since(record: Record, row: Mapping[str, Any], table: Path) -> int | None:
     """The first look that is not before harm is known."""
     if row["truth"] != "harmful":
         return None
-    since = float(row["harmful_from"])
+    since = row["harmful_from"]
     found = next((i for i, look in enumerate(record.evaluations) if look.step >= since), None)
     if found is None:
         last = record.evaluations[-1].step
-        raise ValueError(f"{table}: {_short(row['name'])} is harmful from step {since:g}, its last look is at {last}")
+        raise ValueError(f"{table}: {row['name']!r:.60} is harmful from step {since}, its last look is at {last}")
     return found
 
 
 def _lacks(record: Record) -> str | None:
     """What a record lacks to be replayed."""
-    scored = [look for look in record.evaluations if any(r is not None for r in look.pearson)]
-    if len(record.evaluations) < 2 or not scored:
+    if len(record.evaluations) < 2:
         return f"{count(len(record.evaluations), 'evaluation')}, a replay needs two"
+    if not any(r is not None for look in record.evaluations for r in look.pearson):
+        return "no question has a correlation"
     return None
 
 
 def _of_rewards(metrics: Mapping[str, float | None], name: str) -> bool:
     """Whether the scores of an evaluation are rewards: a log-likelihood of the best answers is told of others only."""
     return f"{name}/score" in metrics and f"{name}/loglikelihood_top" not in metrics
-
-
-def _short(value: Any) -> str:
-    return plain_text(f"{value!r:.80}")

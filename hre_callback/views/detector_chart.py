@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..formatting import count
 from ..plain_text import plain_text
 from ..run.detectors import Replayed, Standing, standings
+from .detector_tables import in_words
 from .png import TONES, matplotlib_defaults
 
 if TYPE_CHECKING:
@@ -28,14 +29,15 @@ _DPI = 144
 
 
 def detectors_png(runs: Sequence[Replayed]) -> bytes:
-    """The picture as the bytes of a PNG; runs in their order.
+    """The picture as the bytes of a PNG, which says in words what it shows; runs in their order.
 
     Raises:
         ImportError: matplotlib is missing; the message says what to install.
     """
     with matplotlib_defaults():
         figure, buffer = _draw(runs), io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+        words = {"Software": None, "Description": in_words(standings(runs))}
+        figure.savefig(buffer, format="png", dpi=_DPI, metadata=words)
     return buffer.getvalue()
 
 

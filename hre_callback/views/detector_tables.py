@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
+
 from ..formatting import count, fixed
 from ..plain_text import as_markdown, plain_text
 from ..run.detectors import DETECTORS, Replayed, Standing, standings
@@ -60,6 +62,12 @@ def as_markdown_page(found: Sequence[Table]) -> str:
     return "# Detectors of objective mismatch, replayed\n\n" + "\n".join(parts)
 
 
+def in_words(found: Sequence[Standing]) -> str:
+    """How often each detector is right, in one line of ASCII each: what a picture of it shows."""
+    told = "{0.detector.name}: false alarms {0.false_alarms.k} of {0.false_alarms.n}, found {0.found.k} of {0.found.n}"
+    return "; ".join(told.format(one) for one in found)
+
+
 def as_json(runs: Sequence[Replayed], left_out: Mapping[str, str]) -> dict[str, Any]:
     """The same in numbers, JSON-plain; a detector that could not be asked of a run is not among its `alarms`."""
     return plain(  # type: ignore[no-any-return]
@@ -80,6 +88,7 @@ def _rates(runs: Sequence[Replayed]) -> Table:
             "yes" if one.detector.holds else "no",
             _share(one.false_alarms),
             _share(one.found),
+            f"{one.unclear.k} of {one.unclear.n}" if one.unclear.n else _NOTHING,
             _lead(one.leads),
             str(one.asked),
         )
@@ -87,12 +96,13 @@ def _rates(runs: Sequence[Replayed]) -> Table:
     ]
     return Table(
         "How often they are right",
-        ("detector", "bounded", "false alarms", "found", "lead in looks", "asked"),
+        ("detector", "bounded", "false alarms", "found", "where unclear", "lead in looks", "asked"),
         rows,
         (
             f"{count(len(runs), 'run')}: {told}. Intervals are exact, 95 %.",
             "Bounded: its false alarms over all looks of a run are held by design. False alarms: on runs that are not "
-            "harmful. Found: of the harmful ones; who always alarms finds all.",
+            "harmful. Found: of the harmful ones; who always alarms finds all. Where unclear: other questions cannot "
+            "tell, so that an alarm is neither right nor wrong.",
             "Lead, median and range: looks from the alarm to where other questions show harm, negative where it came "
             "later. Asked: runs that have what it needs.",
         ),
@@ -158,11 +168,9 @@ def _range(leads: Sequence[int]) -> tuple[float, int, int]:
 def _grid(table: Table, written: Callable[[object], str]) -> list[str]:
     """The lines of an aligned table."""
     rows = [(written(row[0]), *row[1:]) if table.of_runs else row for row in table.rows]
-    widths = [max(map(len, column)) for column in zip(table.head, *rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(table.head, *rows, strict=True)]
     lines = [table.head, tuple("-" * width for width in widths), *rows]
-    return [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
-    ]
+    return [f"| {' | '.join(map(set_cell_size, line, widths))} |" for line in lines]
 
 
 def _spaced(notes: Sequence[str]) -> list[str]:
@@ -178,6 +186,7 @@ def _standing(one: Standing) -> dict[str, Any]:
         "bounded": one.detector.holds,
         "false_alarms": one.false_alarms._asdict(),
         "found": one.found._asdict(),
+        "unclear": one.unclear._asdict(),
         "lead": lead,
         "asked": one.asked,
     }

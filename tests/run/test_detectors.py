@@ -132,7 +132,7 @@ def test_rates_count_who_was_asked_and_what_is_known():
     by_name = {one.detector.name: one for one in standings(runs)}
     push = by_name["push"]
     assert push.false_alarms[:2] == (1, 3) and push.found[:2] == (2, 3)
-    assert sorted(push.leads) == [-2, 2] and push.asked == 8
+    assert sorted(push.leads) == [-2, 2] and push.asked == 8 and push.unclear[:2] == (1, 1)
     # That more buys nothing is right of a run that does nothing.
     assert by_name["decoupled"].false_alarms[:2] == (0, 2)
     assert by_name["KL above 0.3"].asked == 0 and by_name["KL above 0.3"].found.n == 0

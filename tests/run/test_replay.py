@@ -33,9 +33,17 @@ def test_records_and_run_folders_are_runs_and_nothing_else_is(tmp_path):
     (tmp_path / "scores.jsonl").write_text('{"id": "q"}\n')
     (tmp_path / "notes.md").write_text("x")
     (tmp_path / "empty").mkdir()
+    equal = recorded(WAYS["better"], n=8)
+    for look in equal.evaluations:
+        look.pearson[:] = [None] * 8
+    write(equal, tmp_path / "equal.jsonl")
     runs = read_runs(tmp_path)
     assert names(runs) == ["dpo.v2", "flat", "followed", "two/beer", "two/hre"]
-    assert runs.left_out == {"dead": "1 evaluation, a replay needs two", "scores.jsonl": "no record of a run"}
+    assert runs.left_out == {
+        "dead": "1 evaluation, a replay needs two",
+        "equal": "no question has a correlation",
+        "scores.jsonl": "no record of a run",
+    }
     assert all(run.truth is None and run.since is None for run in runs.replays)
 
 
@@ -59,15 +67,23 @@ def test_a_table_tells_the_truth_and_what_it_does_not_name_is_left_out(tmp_path)
 ROW = {"name": "worse", "truth": "harmful", "harmful_from": 20}
 WRONG = {
     "not JSON": ("{", "no table of runs in JSON"),
-    "a list": ("[]", "expected {"),
-    "no runs": ('{"runs": []}', "with a row for every run"),
-    "a text": ('{"runs": ["worse"]}', "runs[0]: expected an object, found 'worse'"),
-    "no name": ([{**ROW, "name": None}], "runs[0].name: expected the name of a run in this folder, found None"),
-    "a way out": ([{**ROW, "name": "../worse"}], "runs[0].name: expected the name of a run in this folder"),
-    "twice": ([ROW, ROW], "runs[1].name: 'worse' stands there twice"),
-    "missing": ([ROW, {**ROW, "name": "gone"}], "names the run 'gone'; there is neither gone.jsonl nor a folder gone"),
-    "no truth": ([{"name": "worse"}], "runs[0].truth: expected one of harmful, fine, nothing, unclear, found None"),
-    "since never": ([{**ROW, "harmful_from": None}], "runs[0].harmful_from: expected the step"),
+    "a list": ("[]", "found [], expected an object"),
+    "no runs": ('{"runs": []}', "runs: found []"),
+    "null": ('{"runs": null}', "runs: found None"),
+    "a text": ('{"runs": ["worse"]}', "runs[0]: found 'worse', expected an object"),
+    "no name": ([{**ROW, "name": None}], "runs[0].name: found None, expected the name of a run in this folder"),
+    "a way out": ([{**ROW, "name": "../worse"}], "runs[0].name: found '../worse', expected the name"),
+    "up": ([{**ROW, "name": ".."}], "runs[0].name: found '..', expected the name"),
+    "here": ([{**ROW, "name": ""}], "runs[0].name: found '', expected the name"),
+    "twice": ([ROW, ROW], "runs: found 'worse' twice"),
+    "missing": (
+        [{**ROW, "name": "gone"}],
+        "found 'gone', expected a record gone.jsonl or a folder of this name beside",
+    ),
+    "no truth": ([{"name": "worse"}], "runs[0].truth: found None, expected one of harmful, fine, nothing, unclear"),
+    "truths": ([{**ROW, "truth": ["fine"]}], "runs[0].truth: found ['fine'], expected one of"),
+    "since never": ([{**ROW, "harmful_from": None}], "runs[0].harmful_from: found None, expected a whole number"),
+    "since for ever": ([{**ROW, "harmful_from": 10**400}], "harmful_from: found a number without bounds"),
     "since after the end": ([{**ROW, "harmful_from": 51}], "'worse' is harmful from step 51, its last look is at 50"),
     "foreign": ([{**ROW, "name": "foreign"}], "foreign.jsonl, line 1"),
     "dead": ([{**ROW, "name": "dead"}], "dead.jsonl: 1 evaluation, a replay needs two, which runs.json names"),

@@ -36,8 +36,8 @@ def cells(lines, first):
 def test_the_rates_are_told_with_counts_intervals_and_leads(found):
     lines = as_text(tables(found))
     assert cells(lines, "push")[:4] == ["push", "yes", "0 of 2 (0 to 84 %)", "1 of 1 (3 to 100 %)"]
-    assert re.fullmatch(r"[+−]?\d \([+−]?\d to [+−]?\d\)", cells(lines, "push")[4])
-    assert cells(lines, "KL above 0.3") == ["KL above 0.3", "no", "–", "–", "–", "0"]
+    assert re.fullmatch(r"[+−]?\d \([+−]?\d to [+−]?\d\)", cells(lines, "push")[5])
+    assert cells(lines, "KL above 0.3") == ["KL above 0.3", "no", "–", "–", "–", "–", "0"]
     assert "3 runs: 1 harmful, 1 fine, 1 nothing. Intervals are exact, 95 %." in lines
     assert [cells(lines, one.name)[0] for one in DETECTORS] == [one.name for one in DETECTORS]
 
@@ -102,6 +102,10 @@ def test_the_chart_is_the_same_bytes_again_and_needs_no_truth():
     assert detectors_png(runs) == detectors_png(runs)
     with matplotlib_defaults():
         assert len(_draw(runs).axes) == 1
+
+
+def test_the_chart_says_in_words_what_it_shows(found):
+    assert b"push: false alarms 0 of 2, found 1 of 1; drop_from_start" in detectors_png(found)
 
 
 def test_more_runs_than_a_picture_holds_are_counted(monkeypatch):
