@@ -21,6 +21,7 @@ from hre_callback.data.rating_files import KIND, VERSION
 from hre_callback.data.sources import SAMPLE_QUESTIONS
 from hre_callback.run.record import Record, read_record
 from hre_callback.stats.ceiling import human_hre
+from hre_callback.views.detector_chart import detectors_png
 from hre_callback.views.figure import main_figure
 from hre_callback.views.png import chart_png
 from hre_callback.views.rating_page import rating_page
@@ -28,6 +29,7 @@ from hre_callback.views.reading import Reading
 from hre_callback.views.report import render
 
 from ..browser import Browser
+from ..detectors_readme import recorded as zoo
 
 ROOT, HERE = Path(__file__).parents[2], Path(__file__).parent
 # What each page was when its picture was taken.
@@ -108,6 +110,7 @@ def rank(page: Browser) -> None:
 CHARTS: dict[str, Callable[[], bytes]] = {
     "recipes/images/demo.png": chart("disliked", "liked"),
     "recipes/images/people.png": with_people,
+    "recipes/images/detectors.png": lambda: detectors_png(zoo()),
 }
 PAGES: dict[str, Shot] = {
     "recipes/images/page.png": Shot(demo_page, 1000, 1240),
