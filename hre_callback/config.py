@@ -121,6 +121,7 @@ class HREConfig:
         "Save a W&B workspace for the run's project, once: the score and its chart beside what the run logs "
         "(extra 'workspace').",
     )
+    probes: bool = _option(False, "Also score rewrites of each answer (style probes), at about seven times the tokens.")
     contamination: Contamination = _option(
         "warn",
         "Held-out answers found in the training data: warn, raise (refuse to train) or off (do not look).",

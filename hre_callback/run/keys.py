@@ -28,7 +28,17 @@ CORE: dict[str, str] = {
 # The picture of the run so far, and the table of the questions that moved most.
 CHART, MOVED = "score_chart", "what_moved"
 # First parts of what is the same at every evaluation: for config and summary, a straight line as a curve.
-_CONSTANTS = ("n", "undefined", "left_out", "truncated", "human_ceiling", "human_hre", "votes_length", "group_n")
+_CONSTANTS = (
+    "n",
+    "undefined",
+    "left_out",
+    "truncated",
+    "human_ceiling",
+    "human_hre",
+    "votes_length",
+    "group_n",
+    "probe_n",
+)
 
 
 def mismatch_prefix(name: str) -> str:
@@ -119,3 +129,8 @@ def score_of(look: Evaluation, name: str) -> float | None:
 def group_key(group: str, figure: str = "group") -> str:
     """What follows the run's name in the key of a group of people: `group/language/de`, `group_change_low/...`."""
     return f"{figure}/{group}"
+
+
+def probe_key(kind: str, figure: str = "probe") -> str:
+    """What follows the run's name in the key of a style probe: `probe/cut`, `probe_drift_low/cut`, ..."""
+    return f"{figure}/{kind}"

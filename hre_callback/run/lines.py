@@ -149,6 +149,8 @@ class Evaluation:
         verdict, reason, cause: how objective and people stood to each other (`stats.verdict`); `None` at the baseline.
         divisors: what each log-likelihood is divided by; `None` in older records.
         lengths: characters of each answer that were scored; `None` in older records.
+        probes: kind of rewrite -> per question, nats a character of the rewritten answers minus those of the answers;
+            `None` where no style probe was scored.
     """
 
     kind: ClassVar[str] = "evaluation"
@@ -164,6 +166,7 @@ class Evaluation:
     loglikelihoods: list[list[float | None]] = field(kw_only=True)
     divisors: list[list[Divisor]] | None = None
     lengths: list[list[int]] | None = None
+    probes: dict[str, list[float | None]] | None = None
     pearson: list[Correlation | None] = field(kw_only=True)
     more: Json = field(default_factory=dict)
 
@@ -323,7 +326,8 @@ def _checked(value: Json, version: int, where: str) -> Json:
 def _check_answers(look: Evaluation, run: Line, where: str) -> None:
     """Every list of an evaluation has an entry for each question, and inside it one for each answer."""
     assert isinstance(run, RunLine)
-    lists: dict[str, Sequence[Any] | None] = {"pearson": look.pearson, **by_answer(look)}
+    probes = {f"probes[{kind!r:.60}]": rows for kind, rows in (look.probes or {}).items()}
+    lists: dict[str, Sequence[Any] | None] = {"pearson": look.pearson, **by_answer(look), **probes}
     for key, rows in lists.items():
         if rows is not None and len(rows) != len(run.questions):
             raise ValueError(f"{where}{key!r} has {len(rows)} values, the run has {len(run.questions)} questions")

@@ -29,6 +29,7 @@ from ..stats.significance import (
 from ..stats.stopping import Decision, decide
 from ..stats.verdict import CAUSES, LEVELS, Cause, Verdict, VerdictName, judge
 from .advice import advice
+from .drifts import probe_figures
 from .groups import GroupVotes, group_figures
 from .keys import flatten, mismatch_prefix, score_of
 from .lines import Evaluation, RunLine, Summary
@@ -124,7 +125,9 @@ def join(
     decision = decided(config.stop_rule, terms, steps, values, verdict)
     return Outcome(
         score=result.score,
-        row=_row(terms, result, values, measured) | _groups_of(terms, record, result),
+        row=_row(terms, result, values, measured)
+        | _groups_of(terms, record, result)
+        | _probes_of(terms, looks, result),
         proxies=proxies,
         verdict=verdict,
         stop=decision.reason if decision.stop else None,
@@ -184,6 +187,7 @@ def fields_of(outcome: Outcome, result: HREResult, name: str) -> dict[str, Any]:
         "divisors": result.divisors,
         "lengths": result.lengths,
         "pearson": result.per_question["pearson"],
+        "probes": result.probes,
     }
 
 
@@ -239,6 +243,14 @@ def _groups_of(terms: Terms, record: Record, result: HREResult) -> dict[str, flo
     if record.evaluations:
         first = [answer_scores(record, record.evaluations[0], i) for i in range(len(result.ids))]
     figures = group_figures(terms.groups, first, plain(result.scores), terms.clusters)
+    return {f"{terms.config.name}/{key}": value for key, value in figures.items()}
+
+
+def _probes_of(terms: Terms, looks: Sequence[Evaluation], result: HREResult) -> dict[str, float]:
+    """The style probes, where they are scored."""
+    if result.probes is None:
+        return {}
+    figures = probe_figures(looks[0].probes if looks else None, plain(result.probes), terms.clusters)
     return {f"{terms.config.name}/{key}": value for key, value in figures.items()}
 
 

@@ -242,8 +242,10 @@ class Monitor:
         return self._on_main(joined)
 
     def asides(self, outcome: Outcome) -> list[str]:
-        """What is said once in a run, after the look that gives reason to: what HRE costs, likelihood displacement."""
+        """What is said once in a run, after the look that gives reason to: what HRE and probes cost, displacement."""
         name, said = self.config.name, []
+        if len(self.looks) == 1 and (probes := (self.run.proof or {}).get("probes")):
+            said.append(words.probes_line(name, probes))
         if len(self.looks) == 2 and (overhead := outcome.row.get(f"{name}/overhead")) is not None:
             said.append(words.cost_line(name, overhead, self.config, len(self.questions)))
         if displaced(self.looks, name) and not displaced(self.looks[:-1], name):

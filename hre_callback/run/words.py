@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..config import HREConfig
 from ..formatting import count, fixed, span
@@ -151,6 +151,21 @@ def displacement_line(top: float, bottom: float) -> str:
     """Likelihood displacement, which is no verdict: HRE judges ranks, and nearly every DPO run does this."""
     both = f"{fixed(top, signed=True)} and {fixed(bottom, signed=True)} nats a character since the start"
     return f"People's best and worst answers both lose likelihood ({both}): likelihood displacement, not a verdict"
+
+
+def probes_line(name: str, told: Mapping[str, Any]) -> str:
+    """What style probes take, in tokens.
+
+    Args:
+        told: see `scoring.probed.Probes.as_dict`.
+    """
+    if told.get("refused"):
+        return f"{name.upper()} scores no style probe: {told['refused']}"
+    n, left_out = (sum(one[what] for one in told["kinds"].values()) for what in ("answers", "left_out"))
+    more, times = told["tokens"], 1 + told["tokens"]["unique"] / max(1, told["of_hre"]["unique"])
+    line = f"{name.upper()} scores {count(n, 'style probe')}: {more['unique']:,} tokens an evaluation more "
+    line += f"({more['naive']:,} in rows of their own), {times:.1f} times as many in all"
+    return line + (f"; {left_out:,} left out, they do not fit" if left_out else "")
 
 
 def cost_line(name: str, overhead: float, config: HREConfig, questions: int) -> str:

@@ -6,6 +6,7 @@ import math
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -27,14 +28,12 @@ from .limits import readable_tokens
 from .loglikelihood import Progress, learn_together, look_together, score_together
 from .material import Material
 from .outputs import Reading
-from .plan import Group, Rows, Way, arrange, my_share, one_by_one, ways
+from .plan import Group, Rows, Way, arrange, my_share, ways
 from .sequences import score_sequences_together
 from .tensors import Batch, CachedBatch
 
 T = TypeVar("T")
 logger = plain_logger(__name__)
-# Tokens of the row by which a model is looked at first.
-_LOOK = 16
 
 
 class HumanRankEvaluator:
@@ -58,9 +57,8 @@ class HumanRankEvaluator:
         self.questions = check_questions(questions)
         if tokenizer is None:
             raise ValueError("a tokenizer is needed to score answers; got None")
-        # May have a chat template of its own.
+        # A processor holds its tokenizer, and may have a chat template of its own.
         self.processor = tokenizer
-        # A processor holds its tokenizer.
         self.tokenizer = getattr(tokenizer, "tokenizer", tokenizer)
         if not callable(self.tokenizer):
             raise ValueError(f"tokenizer: found {tokenizer!r:.80}, expected a tokenizer or a processor")
@@ -92,17 +90,16 @@ class HumanRankEvaluator:
         """
         if not isinstance(model, torch.nn.Module):
             raise ValueError(f"model: found {model!r:.80}, expected a torch.nn.Module such as load_model gives")
-        self.layout, self._batches = None, []
+        self.layout, self._batches, self._evaluations = None, [], 0
         self._model = weakref.ref(model)
         self.budget = min(distributed.gather(self.config.token_budget or default_budget(model)))
         ids = distributed.all_or_raise(lambda: self._first_ids(model))
         self._reading, tables = self._within_memory(lambda: learn_together(model, ids))
         self.scores_are_rewards = self._reading.rewards
         self.max_tokens = readable_tokens(model, self.tokenizer, tables, self._reading.virtual)
-        material = Material(self.questions, self.processor, self.config)
-        self._material = material
+        material = self._material = Material(self.questions, self.processor, self.config)
         distributed.all_or_raise(lambda: material.encode(model, self._reading, self.max_tokens))
-        sizes = sum(group.tokens for group in material.groups)
+        sizes = sum(group.tokens for group in material.rows)
         if len(set(distributed.gather((self.fingerprint, self.rendering, sizes)))) > 1:
             raise ValueError("the ranks have different questions or tokenizers: load the same on all of them")
         if self.scores_are_rewards:
@@ -110,7 +107,6 @@ class HumanRankEvaluator:
             self._use(LayoutChoice("padded"))
         else:
             self._use(self._chosen(model, ways(self.config.layout)))
-            self._evaluations = 0
         self._material.say_left_out()
 
     @property
@@ -131,7 +127,7 @@ class HumanRankEvaluator:
             "logits": self._reading.keeps,
             "virtual_tokens": self._reading.virtual,
             "max_tokens": self.max_tokens,
-            "left_out": dict(self.left_out),
+            **self._material.as_dict(),
         }
 
     @property
@@ -179,7 +175,13 @@ class HumanRankEvaluator:
         return self._within_memory(lambda: score_together(model, self._batches, self._reading, progress))
 
     def _chosen(self, model: torch.nn.Module, among: Sequence[Way]) -> LayoutChoice:
-        return self._within_memory(lambda: choose_layout(model, self._reading, self._share, self._arranged, among))
+        more = self._arranged_with_probes if self._material.probes.answers else None
+        choose = partial(choose_layout, model, self._reading, self._share, self._arranged, among, more)
+        found = self._within_memory(choose)
+        if found.refused_more:
+            self._material.refuse_probes(found.refused_more)
+            self._plan()
+        return found
 
     def _prove_again(self, model: torch.nn.Module) -> None:
         """At evaluations 2, 3, 4, 8, 16 and so on: a fresh adapter adds nothing, so the start proves little."""
@@ -247,15 +249,16 @@ class HumanRankEvaluator:
     def _plan(self) -> None:
         if self.layout is not None and not self.scores_are_rewards:
             way = self.layout.way
-            self._batches = [lay_out(rows, way) for rows in self._arranged(way.layout)]
+            self._batches = [lay_out(rows, way) for rows in self._arranged_with_probes(way.layout)]
 
     def _share(self, layout: Layout) -> list[Group]:
-        """This rank's groups; where nothing is shared within a question, ranks may share it out."""
-        whole = layout in ("packed", "cached")
-        return my_share(self._material.groups if whole else one_by_one(self._material.groups))
+        return my_share(self._material.groups, layout)
 
     def _arranged(self, layout: Layout) -> list[Rows]:
         return arrange(self._share(layout), layout, self.budget)
+
+    def _arranged_with_probes(self, layout: Layout) -> list[Rows]:
+        return arrange(my_share(self._material.rows, layout), layout, self.budget)
 
     def _rewards(self, model: torch.nn.Module) -> dict[Key, float]:
         """A reward model's number for every answer: the whole text, as `RewardTrainer` trains it."""
@@ -265,12 +268,12 @@ class HumanRankEvaluator:
         return numbers
 
     def _first_ids(self, model: torch.nn.Module) -> list[int]:
-        """A short row of the first question, for a first look at the model."""
+        """The first sixteen tokens of the first question, for a first look at the model."""
         first, known = self.questions[0], input_rows(model)
         text = f"{paper_context(first.question)} {first.answers[0].text}"
         tokens = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         ids = [i for i in tokens if known is None or i < known]
-        return (ids or [0])[:_LOOK]
+        return (ids or [0])[:16]
 
     def _within_memory(self, work: Callable[[], T]) -> T:
         """`work`, again with half the token budget whenever it was too much for a rank.

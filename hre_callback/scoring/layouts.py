@@ -29,6 +29,7 @@ class LayoutChoice:
         rounding: what arithmetic alone does to a token's log-likelihood (nats, root mean square), see `proof`.
         answers: how many answers were held against themselves alone.
         attention: of `packed`, what keeps its answers apart, see `plan.Way`.
+        refused_more: why the larger plan is not proven in this layout; empty where it is, or there is none.
     """
 
     layout: Layout
@@ -37,6 +38,7 @@ class LayoutChoice:
     rounding: float = math.nan
     answers: int = 0
     attention: Attention | None = None
+    refused_more: str = ""
 
     @property
     def way(self) -> Way:
@@ -61,12 +63,15 @@ def choose_layout(
     share: Callable[[Layout], Sequence[Group]],
     arranged: Callable[[Layout], Sequence[Rows]],
     ways: Sequence[Way],
+    more: Callable[[Layout], Sequence[Rows]] | None = None,
 ) -> LayoutChoice:
     """The first of `ways` that is proven for the model, see `proof`. Collective.
 
     Args:
         share, arranged: this rank's groups and its plan in a layout.
         ways: what may be taken, see `plan.ways`; `single` needs no proof.
+        more: a larger plan, with what else is to be scored. It is held to the same proof in the layout that is chosen
+            without it, and changes none of its figures.
 
     Raises:
         ValueError: none of them fits the model, or HRE cannot score the model at all.
@@ -97,11 +102,23 @@ def choose_layout(
                 alone.noise[0],
                 verdict.answers,
                 attention=way.attention,
+                refused_more=_unproven(alone, more, way) if more is not None else "",
             )
         refused.append(f"{way}: {verdict.reason}")
     raise ValueError(
         f"layout {ways[-1].layout!r} does not fit this model ({'; '.join(refused)}); use layout='auto'"
     ) from cause
+
+
+def _unproven(alone: Alone, more: Callable[[Layout], Sequence[Rows]], way: Way) -> str:
+    if way.layout == "single":
+        return ""
+    try:
+        return prove(alone, more(way.layout), way).reason
+    except EvaluationError as error:
+        if error.out_of_memory:
+            raise
+        return str(error)
 
 
 def _known_unfit(model: torch.nn.Module, reading: Reading, way: Way) -> str:

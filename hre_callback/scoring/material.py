@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from .encoding import EncodedAnswer, Key, encode
 from .errors import EvaluationError
 from .outputs import Reading
 from .plan import Group, group_by_context
+from .probed import Probes
 
 logger = plain_logger(__name__)
 
@@ -27,8 +29,10 @@ class Material:
     """Encoded questions of one model; empty until `encode`.
 
     Attributes:
-        answers: what is scored, by key.
+        answers: what HRE scores, by key.
         groups: the same, answers of one context together.
+        probes: the style probes; none unless `HREConfig.probes`.
+        rows: `groups` with the probes as further answers of their questions.
         left_out: question id -> why it cannot be scored.
         truncated: answers whose tail was cut.
         rendering: hash of the contexts that the chat template made, `None` for the paper's prompt.
@@ -37,6 +41,8 @@ class Material:
     def __init__(self, questions: Sequence[Question], processor: Any, config: HREConfig) -> None:
         self.answers: dict[Key, EncodedAnswer] = {}
         self.groups: list[Group] = []
+        self.rows: list[Group] = []
+        self.probes = Probes(questions)
         self.left_out: dict[str, str] = {}
         self.truncated = 0
         self.rendering: str | None = None
@@ -60,15 +66,16 @@ class Material:
             logger.warning(
                 "HREConfig.max_length is %d, but the model reads %d tokens: that many are used", wanted, possible
             )
-        encoding = encode(
-            self._questions,
-            self._processor,
+        in_tokens = partial(
+            encode,
+            tokenizer=self._processor,
             prompt=self._config.prompt,
             normalization="none" if reading.rewards else self._config.normalization,
             max_length=limit,
             chat_template_kwargs=self._config.template_kwargs,
             whole=reading.rewards,
         )
+        encoding = in_tokens(self._questions)
         for question in encoding.left_out:
             too_long = f"leaves no room for an answer in {limit} tokens"
             self.left_out[question] = encoding.rewritten.get(question, too_long)
@@ -81,13 +88,26 @@ class Material:
         self._regroup()
         if not self.groups:
             raise ValueError(f"no question can be scored: {self._reasons()}")
+        if self._config.probes and reading.rewards:
+            self.refuse_probes("a reward model gives no likelihood of a text")
+        elif self._config.probes:
+            self.probes.encode(self.answers, in_tokens, lambda answer: bool(_unknown_id(answer, *rows)))
+            self._regroup()
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is left out, and with style probes what they are and cost (`Probes.as_dict`); plain JSON."""
+        probes = {"probes": self.probes.as_dict(self.answers)} if self._config.probes else {}
+        return {"left_out": dict(self.left_out), **probes}
 
     def leave_out_as_large(self, keys: Sequence[Key], error: EvaluationError) -> None:
-        """Leave out every question with a row as long as the shortest that did not fit memory.
+        """Leave out every question with a row as long as the shortest that did not fit memory; first its probes alone.
 
         Raises:
             EvaluationError: that would be half of them or more.
         """
+        if self.probes.leave_out_as_large(keys, self.answers):
+            self._regroup()
+            return
         sizes = {key: len(a.context) + len(a.continuation) for key, a in self.answers.items()}
         least = min(sizes[key] for key in keys)
         large = {key[0] for key, size in sizes.items() if size >= least}
@@ -99,6 +119,13 @@ class Material:
             )
         self._regroup()
         self.say_left_out()
+
+    def refuse_probes(self, why: str) -> None:
+        """Score no style probe any more; said on rank 0."""
+        if distributed.rank() == 0:
+            logger.warning("HRE goes on without style probes: %s", why)
+        self.probes.refuse(why)
+        self._regroup()
 
     def say_left_out(self) -> None:
         """Warn on rank 0 of what is left out, once for each more."""
@@ -117,10 +144,10 @@ class Material:
         Raises:
             EvaluationError: an answer was not scored, or its number is not finite.
         """
-        encoded = self.answers
-        if scored.keys() != encoded.keys():
-            missing = sorted(encoded.keys() - scored.keys())[:3]
-            raise EvaluationError(f"{len(encoded) - len(scored)} answers were not scored, e.g. {missing}")
+        encoded, everything = self.answers, scored
+        if missing := sorted((encoded.keys() | self.probes.answers.keys()) ^ scored.keys()):
+            raise EvaluationError(f"{len(missing)} answers were not scored, e.g. {missing[:3]}")
+        scored = {key: value for key, value in everything.items() if key in encoded}
         if bad := sorted(key for key, value in scored.items() if not math.isfinite(value)):
             question, index = bad[0]
             raise EvaluationError(
@@ -145,12 +172,16 @@ class Material:
             rendering=self.rendering,
             # independent errors add up like a random walk
             rounding=[[rounding * math.sqrt(tokens.get(key, 0)) for key in keys] for keys in rows],
+            probes=self.probes.differences(everything, encoded) if self.probes.answers else None,
         )
 
     def _regroup(self) -> None:
         """Without the questions that are left out."""
         self.answers = {key: a for key, a in self.answers.items() if key[0] not in self.left_out}
         self.groups = group_by_context(list(self.answers.values()))
+        self.probes.keep_with(self.answers)
+        probes = self.probes.answers.values()
+        self.rows = group_by_context([*self.answers.values(), *probes]) if probes else self.groups
 
     def _reasons(self) -> str:
         """What is left out and why, at most three by name."""

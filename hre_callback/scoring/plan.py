@@ -184,6 +184,7 @@ def share(groups: Sequence[Group], index: int, shares: int) -> list[Group]:
     return mine
 
 
-def my_share(groups: Sequence[Group]) -> list[Group]:
-    """See `share`."""
-    return share(groups, distributed.rank(), distributed.world_size())
+def my_share(groups: Sequence[Group], layout: Layout) -> list[Group]:
+    """See `share`; where nothing is shared within a question, ranks may share it out."""
+    whole = groups if layout in ("packed", "cached") else one_by_one(groups)
+    return share(whole, distributed.rank(), distributed.world_size())

@@ -164,6 +164,8 @@ class HREResult:
             when no question has one.
         divisors: what each log-likelihood is divided by (after truncation); `None` when not known.
         styles: marks of markdown of each whole answer; `None` when not known.
+        probes: kind of rewrite -> (questions,) nats a character of the rewritten answers minus those of the answers;
+            `None` where none was scored.
     """
 
     fingerprint: str
@@ -181,6 +183,7 @@ class HREResult:
     rendering: str | None = None
     divisors: tuple[tuple[float, ...], ...] | None = None
     styles: tuple[tuple[int, ...], ...] | None = None
+    probes: Mapping[str, tuple[float, ...]] | None = None
 
     @property
     def score(self) -> float:
@@ -265,6 +268,7 @@ def correlate(
     clusters: Sequence[str | None] | None = None,
     rendering: str | None = None,
     styles: Sequence[Sequence[int]] | None = None,
+    probes: Mapping[str, tuple[float, ...]] | None = None,
 ) -> HREResult:
     """Per-question correlations of votes and normalised log-likelihoods; inputs are aligned by position.
 
@@ -273,7 +277,7 @@ def correlate(
     Args:
         rounding: nats that each log-likelihood may be off by arithmetic alone; `None` when not known.
         clusters: one label per question, see `HREResult`.
-        rendering, styles: see `HREResult`.
+        rendering, styles, probes: see `HREResult`.
     """
     scores = tuple(tuple(normalised(lls, ds).tolist()) for lls, ds in zip(loglikelihoods, divisors, strict=True))
     per_question = {name: np.full(len(scores), np.nan) for name in METRICS}
@@ -296,6 +300,7 @@ def correlate(
         rendering=rendering,
         divisors=tuple(tuple(ds) for ds in divisors),
         styles=None if styles is None else tuple(tuple(marks) for marks in styles),
+        probes=probes,
     )
 
 

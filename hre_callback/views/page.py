@@ -142,6 +142,19 @@ class Groups:
 
 
 @dataclass(frozen=True, slots=True)
+class Probes:
+    """Style probes: drifts between `low` and `high`, the styles clearly leant to more and less, and their cost."""
+
+    table: Table
+    low: str
+    high: str
+    floor: str
+    more: str
+    less: str
+    cost: str
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """A question that moved: r then and now, where the model ranks people's favourite, its votes."""
 
@@ -183,6 +196,7 @@ class Page:
     signals: Signals | None
     topics: Topics | None
     groups: Groups | None
+    probes: Probes | None
     questions: Questions | None
     trust: Table | None
     events: Table | None

@@ -10,7 +10,7 @@ from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..formatting import count, fixed, span
-from ..run.keys import group_key, mismatch_prefix
+from ..run.keys import group_key, mismatch_prefix, probe_key
 from ..run.proxies import Direction, Signal, common_signals, signals
 from .numbers import latest
 
@@ -185,7 +185,14 @@ class Reading:
 
     def groups(self) -> list[str]:
         """The groups of people that HRE is known of, `<name>/<value>`, sorted."""
-        start = f"{self.name}/{group_key('')}"
+        return self._below(group_key(""))
+
+    def probes(self) -> list[str]:
+        """The kinds of style probes, sorted."""
+        return self._below(probe_key(""))
+
+    def _below(self, key: str) -> list[str]:
+        start = f"{self.name}/{key}"
         return sorted({key[len(start) :] for look in self.looks for key in look.metrics if key.startswith(start)})
 
     def signal(self, key: str) -> Numbers:

@@ -16,6 +16,7 @@ from ..files import check_output, write_together, write_whole
 from ..run.record import Record, find_record, read_record
 from .answers import answers
 from .figure import Figure, Others, main_figure
+from .leanings import probes
 from .looks import chart, over
 from .page import Chart, Page, written
 from .png import chart_png
@@ -89,6 +90,7 @@ def _page(reading: Reading, figure: Figure, others: Others, name: str) -> str:
         signals=signals(reading),
         topics=topics(reading),
         groups=groups(reading),
+        probes=probes(reading),
         questions=questions(reading),
         trust=trust(reading),
         events=events(reading),
