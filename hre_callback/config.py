@@ -10,6 +10,8 @@ from numbers import Integral, Real
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from .dates import day_of
+
 Prompt = Literal["paper", "chat"]
 Normalization = Literal["characters", "bytes", "tokens", "none"]
 Layout = Literal["auto", "packed", "cached", "padded", "single"]
@@ -122,6 +124,9 @@ class HREConfig:
         "(extra 'workspace').",
     )
     probes: bool = _option(False, "Also score rewrites of each answer (style probes), at about seven times the tokens.")
+    cutoff: str | None = _option(
+        None, "The model's knowledge cutoff, 2024-05-31: HRE is also told of questions from before and after that day."
+    )
     contamination: Contamination = _option(
         "warn",
         "Held-out answers found in the training data: warn, raise (refuse to train) or off (do not look).",
@@ -196,6 +201,11 @@ def check_option(name: str, value: Any, where: str) -> Any:
     # It becomes part of keys and of file names.
     if name == "name" and not _is_name(value):
         raise ValueError(f"{where} is {value!r:.80}; letters, digits, '_' and '-' only")
+    if name == "cutoff":
+        # YAML reads a date as one.
+        if (day := day_of(value)) is None:
+            raise ValueError(f"{where} is {value!r:.80}; it must be a day such as 2024-05-31 or None")
+        return day
     kind = next((kind for kind in _KINDS if kind in parts), None)
     return value if kind is None else _check_number(name, value, where, kind, optional=type(None) in parts)
 

@@ -26,7 +26,7 @@ def asked(n: int, **more: Any) -> list[Question]:
             f"why {i}?",
             tuple(Answer("so " * (4 + (i + v) % 7), v) for v in VOTES),
             f"topic{i % 2}",
-            **more,
+            **{"counted": True, **more},
         )
         for i in range(n)
     ]

@@ -30,6 +30,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # TRL sets a n
         ({"min_delta": -0.01}, "HREConfig.min_delta is -0.01; it must be at least 0"),
         ({"alpha": 1}, "HREConfig.alpha is 1; it must lie between 0 and 1"),
         ({"max_overhead": 0.0}, "HREConfig.max_overhead is 0.0; it must lie between 0 and 1"),
+        ({"cutoff": "May 2024"}, "HREConfig.cutoff is 'May 2024'; it must be a day such as 2024-05-31 or None"),
+        ({"cutoff": "2024-02-30"}, "HREConfig.cutoff is '2024-02-30'; it must be a day"),
+        ({"cutoff": 2024}, "HREConfig.cutoff is 2024; it must be a day"),
         ({"name": "my hre"}, "HREConfig.name is 'my hre'; letters, digits, '_' and '-' only"),
         ({"name": ""}, "HREConfig.name is ''; letters, digits"),
         ({"stop_rule": "drop_from_start", "eval_on_start": False}, "it needs eval_on_start"),
@@ -48,6 +51,11 @@ def test_every_option_says_what_it_is_for():
 def test_a_config_does_not_change():
     with pytest.raises(FrozenInstanceError):
         HREConfig().alpha = 0.1  # type: ignore[misc]
+
+
+def test_a_cutoff_may_come_from_yaml_as_a_date():
+    assert HREConfig(**yaml.safe_load("cutoff: 2024-05-31")).cutoff == "2024-05-31"
+    assert HREConfig(cutoff="2024-05-31T12:00:00Z").cutoff == "2024-05-31"
 
 
 def test_identity_is_what_scores_depend_on():
@@ -89,12 +97,14 @@ WRONG = {
     "finite": [float("nan"), float("inf"), "0.05", True, None, [0.1], 10**400, np.float32("nan"), 1j],
     "True or False": ["no", "yes", 0, 1, 1.0, None, []],
     "allowed: ": [None, 1, ["auto"], "", b"auto", np.array(["auto", "b"])],
+    "a day": [3, ["2024-05-31"], b"2024-05-31", "2024", "", True, float("nan"), "2024-05-31\n2024-06-01"],
     "letters, digits": [None, 3, ["hre"], b"hre", "../x", "a b", "a/b", "a\n"],
 }
 WORDS = {"int": "whole", "float": "finite", "bool": "True or False", "str": "letters, digits"}
+OWN_WORDS = {"cutoff": "a day"}
 OPTIONAL = [f.name for f in fields(HREConfig) if "None" in str(f.type)]
 TYPED = [
-    (f.name, WORDS.get(str(f.type).removesuffix(" | None"), "allowed: "))
+    (f.name, OWN_WORDS.get(f.name) or WORDS.get(str(f.type).removesuffix(" | None"), "allowed: "))
     for f in fields(HREConfig)
     if f.name != "chat_template_kwargs"
 ]

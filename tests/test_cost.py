@@ -14,7 +14,8 @@ from hre_callback.run.schedule import Stopwatch
 from hre_callback.scoring.batches import plan
 from hre_callback.scoring.plan import group_by_context
 from hre_callback.stats import draws, mismatch, push, significance
-from hre_callback.stats.ceiling import human_ceiling, human_hre
+from hre_callback.stats.ceiling import human_ceiling
+from hre_callback.stats.human_hre import human_hre
 
 from .benchmarks import cost
 from .scored import way

@@ -112,7 +112,7 @@ def _collect(source: str, read: Mapping[str, Any], folder: Path, out: Path, quie
 
 def _summary(files: list[RatingFile], joined: list[Question], out: Path) -> dict[str, Any]:
     """Who ranked what, and how well they agree: figures of `HumanHRE`, null where there are none."""
-    from ..stats.ceiling import human_hre
+    from ..stats.human_hre import human_hre
     from ..stats.significance import known_clusters
 
     people = [

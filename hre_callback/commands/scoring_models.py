@@ -46,6 +46,9 @@ def score(
     chat_template_kwargs: ChatTemplateKwargs = None,
     normalization: Normalization = "characters",
     max_length: MaxLength = None,
+    cutoff: Annotated[
+        str | None, typer.Option(help="The model's knowledge cutoff, 2024-05-31: HRE also before and after that day.")
+    ] = None,
     columns: Columns = None,
     adapter: Adapter = None,
     data_config: DataConfig = None,
@@ -61,7 +64,9 @@ def score(
     from ..config import HREConfig
     from ..data.sources import source_path
     from ..files import check_output
-    from ..run.scores import score_rows, summarize, topic_table, write_scores
+    from ..run.cutoff import after_cutoff
+    from ..run.scores import cutoff_summary, score_rows, summarize, topic_table, write_scores
+    from ..run.words import cutoff_lines
 
     if out is not None:
         check_output(out, inputs=[model, source_path(questions)])
@@ -71,6 +76,7 @@ def score(
         layout=layout,  # type: ignore[arg-type]
         normalization=normalization,  # type: ignore[arg-type]
         max_length=max_length,
+        cutoff=cutoff,
     )
     result, loaded = _score(
         model,
@@ -86,6 +92,9 @@ def score(
     # All that can fail comes before the file: a failed command leaves none.
     judges = sorted({question.judge for question in loaded if question.judge is not None})
     summary = {**summarize(result), **({"judge": ", ".join(judges)} if judges else {})}
+    after = after_cutoff(loaded, config.cutoff)
+    if after is not None:
+        summary["cutoff"] = {"day": config.cutoff, **cutoff_summary(result, after)}
     shown = json.dumps(summary, allow_nan=False) if as_json else topic_table(result, model)
     if out is not None:
         write_scores(out, score_rows(result, loaded, config))
@@ -96,6 +105,8 @@ def score(
             Console().print(shown)
         if judges:
             say(f"The votes are by {', '.join(judges)}, not by people.")
+        if after is not None:
+            say(*cutoff_lines(summary["cutoff"], after.count(None)))
         if out is not None:
             say(f"Per-question scores: {out}")
 

@@ -13,6 +13,7 @@ from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
+from ..dates import day_of
 from .messages import ASSISTANT, Asked, Message, content_text
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
@@ -46,6 +47,10 @@ class Question:
             not depend on it.
         judge (`str`, *optional*): who gave the votes, where it was not people, such as `"GPT-4"`. What is measured is
             then agreement with that judge, and the record says so.
+        counted (`bool`, *optional*): whether the votes are counts of people (up minus down too) and not ratings, ranks
+            or labels: then the human ceiling comes from them. Where nobody says, the values decide.
+        date (`str`, *optional*): the day by which all of its text was there, `"2024-05-31"`: that of the question or
+            of its newest answer, whichever is later. See `HREConfig.cutoff`.
     """
 
     id: str
@@ -56,6 +61,8 @@ class Question:
     ratings: Mapping[str, tuple[float | None, ...]] | None = field(default=None, hash=False)
     groups: Mapping[str, str | Mapping[str, str]] | None = field(default=None, hash=False)
     judge: str | None = None
+    counted: bool | None = None
+    date: str | None = None
 
 
 def check_questions(questions: object) -> tuple[Question, ...]:
@@ -123,6 +130,8 @@ def check_question(given: object, where: str) -> Question:
         ratings=_ratings(given.ratings, len(answers), where),
         groups=_groups(given.groups, where),
         judge=check_label(given.judge, where, "judge"),
+        counted=_switch(given.counted, where, "counted"),
+        date=_day(given.date, where),
     )
 
 
@@ -144,6 +153,14 @@ def fail(where: str, name: str, found: object, expected: str) -> NoReturn:
         shown = f"a {type(found).__name__} too large to show"
     shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
     raise ValueError(f"{where}: {name}: found {shown}, expected {expected}")
+
+
+def _switch(value: object, where: str, name: str) -> bool | None:
+    return value if value is None or isinstance(value, bool) else fail(where, name, value, "true, false or null")
+
+
+def _day(value: object, where: str) -> str | None:
+    return None if value is None else day_of(value) or fail(where, "date", value, "a date such as 2024-05-31, or null")
 
 
 def _asked(given: object, where: str) -> Asked:

@@ -63,7 +63,7 @@ def load_questions(
         columns (`Mapping[str, str]`, *optional*): the data's own columns under our names, such as
             `{"question": "prompt", "answers": "responses", "votes": "scores"}`. Names: `question`; `answers` (a list)
             or `answer` (one a row) with `votes` or `ranks` (the lowest is best); `chosen`, `rejected`; `id`, `topic`,
-            `cluster`, `groups`, `judge`.
+            `cluster`, `groups`, `judge`, `counted`, `date`.
         adapter (`str`, *optional*): the layout of a local copy, where its shape does not tell.
         config (`str`, *optional*), split (`str`, *optional*): of a folder or hub dataset.
 
@@ -134,8 +134,9 @@ def stratified_subset(questions: Sequence[Question], max_questions: int, *, seed
 def fingerprint(questions: Iterable[Question]) -> str:
     """Hash everything that a score depends on, as 16 hex characters, independent of the order of the questions.
 
-    Ids, topics, questions, answer texts and votes count. Clusters, ratings, groups and judges do not: they change
-    intervals and the human ceiling, never a score. Scores of different fingerprints must not be joined.
+    Ids, topics, questions, answer texts and votes count. Clusters, ratings, groups, judges, dates and whether votes are
+    counts do not: they change intervals and what stands beside a score, never a score. Scores of different fingerprints
+    must not be joined.
 
     Raises:
         ValueError: one of them is no question, see `check_questions`.
@@ -191,6 +192,8 @@ def _unchecked(row: object, where: str, *, number: int, topic: str) -> Question:
         ratings=_ratings(row.get("ratings"), rows, where),
         groups=row.get("groups"),
         judge=row.get("judge"),
+        counted=row.get("counted"),
+        date=row.get("date"),
     )
 
 

@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from ..dates import day_of
 from ..files import Chunks, check_output, write_together
 from .messages import paper_context, texts_of
 from .posts import QUESTION, Notes, Post, read_threads, to_text, visible_length
@@ -249,6 +250,7 @@ class _Text:
 
     text: str
     attribution: Mapping[str, int | str]
+    day: str | None
 
     @property
     def credit(self) -> str:
@@ -274,12 +276,11 @@ def _read_index(path: Path, min_length: int, max_length: int, after: date | None
 def _too_old(post: Post, after: date | None) -> str | None:
     if after is None:
         return None
-    try:
-        asked = date.fromisoformat(post.fields.get("CreationDate", "")[:10])
-    except ValueError:
+    asked = day_of(post.fields.get("CreationDate"))
+    if asked is None:
         # Nobody knows whether a model has seen it, and that is what `after` is for.
         return "CreationDate is no date"
-    return f"asked before {after:%Y-%m-%d}" if asked < after else None
+    return f"asked before {after:%Y-%m-%d}" if asked < f"{after:%Y-%m-%d}" else None
 
 
 def _read_texts(path: Path, chosen: Mapping[int, Sequence[Vote]]) -> dict[int, _Text]:
@@ -289,7 +290,8 @@ def _read_texts(path: Path, chosen: Mapping[int, Sequence[Vote]]) -> dict[int, _
     for post in read_threads(path, Notes()):
         if post.id in wanted:
             title = post.fields.get("Title", "").strip()
-            texts[post.id] = _Text(f"{title}\n\n{to_text(post.html)}".strip(), post.attribution)
+            written = f"{title}\n\n{to_text(post.html)}".strip()
+            texts[post.id] = _Text(written, post.attribution, day_of(post.fields.get("CreationDate")))
     if len(texts) < len(wanted):
         raise ValueError(f"{path}: changed while it was read: {len(wanted) - len(texts)} posts are gone")
     return texts
@@ -309,11 +311,16 @@ def _with_text(
 
 def _question_row(id_: str, topic: str, post_id: int, votes: Sequence[Vote], texts: Mapping[int, _Text]) -> Row:
     by_age = sorted(votes, key=lambda vote: vote[1])
+    days = [texts[one].day for one in (post_id, *(answer_id for _, answer_id in by_age))]
+    # Where one is not known the newest is not.
+    newest = {"date": max(day for day in days if day)} if all(days) else {}
     return {
         "id": id_,
         "topic": topic,
         "question": texts[post_id].text,
         "answers": [{"text": texts[answer_id].text, "votes": count} for count, answer_id in by_age],
+        "counted": True,
+        **newest,
         "attribution": {
             "question": texts[post_id].attribution,
             "answers": [texts[answer_id].attribution for _, answer_id in by_age],

@@ -11,11 +11,14 @@ from .. import distributed
 from ..config import HREConfig, OnError
 from ..data.messages import excerpt
 from ..plain_text import plain_logger
-from ..stats.ceiling import HumanHRE, are_counts, human_ceiling, human_hre
+from ..stats.ceiling import Ceiling, human_ceiling
+from ..stats.human_hre import HumanHRE, human_hre
 from ..stats.significance import known_clusters
-from .groups import LEAST_QUESTIONS, MOST_GROUPS, GroupVotes, group_votes
+from .cutoff import After, after_cutoff
+from .groups import LEAST_QUESTIONS, MOST_GROUPS, GroupVotes, group_votes, unrated_people
 from .look import Terms
 from .proxies import as_logged
+from .words import ceiling_words, cutoff_words, unrated_words
 
 if TYPE_CHECKING:
     from ..data.questions import Question
@@ -42,7 +45,9 @@ def run_fields(
         "versions": versions(),
         **about,
         "planned_looks": terms.planned_looks,
-        "human_ceiling": terms.ceiling,
+        "human_ceiling": terms.ceiling.value,
+        "human_ceiling_from": terms.ceiling.source,
+        "human_ceiling_n": terms.ceiling.n,
         "human_hre": terms.human.estimate,
         "human_hre_low": terms.human.low,
         "human_hre_high": terms.human.high,
@@ -85,7 +90,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def human_figures(questions: Sequence[Question], config: HREConfig) -> tuple[float, HumanHRE]:
+def human_figures(questions: Sequence[Question], config: HREConfig) -> tuple[Ceiling, HumanHRE]:
     """The human ceiling and the humans' own HRE; NaN for one that these questions do not give."""
     if judges := sorted({question.judge for question in questions if question.judge is not None}):
         if distributed.rank() == 0:
@@ -93,13 +98,19 @@ def human_figures(questions: Sequence[Question], config: HREConfig) -> tuple[flo
                 f"The votes were given by {', '.join(judges)}, not by people: HRE is agreement with that judge, and no "
                 "human ceiling is drawn."
             )
-        return math.nan, HumanHRE()
+        return Ceiling(source="judge"), HumanHRE()
     votes = [[answer.votes for answer in question.answers] for question in questions]
     ratings = [question.ratings for question in questions]
     clusters = known_clusters([question.cluster for question in questions])
-    if not are_counts(votes) and distributed.rank() == 0:
-        logger.warning("No human ceiling is drawn: it comes from counted votes, and these are not whole numbers.")
-    ceiling = _or(math.nan, lambda: human_ceiling(votes, seed=config.seed), "human ceiling", config.on_error)
+    counted = [question.counted for question in questions]
+    ceiling = _or(
+        Ceiling(),
+        lambda: human_ceiling(votes, ratings, counted=counted, seed=config.seed),
+        "human ceiling",
+        config.on_error,
+    )
+    if math.isnan(ceiling.value) and ceiling.source is not None and distributed.rank() == 0:
+        logger.warning(ceiling_words(ceiling.source, ceiling.n))
     people = _or(
         HumanHRE(), lambda: human_hre(ratings, clusters=clusters, seed=config.seed), "human HRE", config.on_error
     )
@@ -109,12 +120,25 @@ def human_figures(questions: Sequence[Question], config: HREConfig) -> tuple[flo
 def groups_of_people(questions: Sequence[Question]) -> GroupVotes:
     """The votes of every group of people that HRE is told of; what is left out is said."""
     kept, left_out = group_votes(questions)
+    unrated = unrated_people(questions)
+    if unrated and distributed.rank() == 0:
+        logger.warning(unrated_words(len(unrated), unrated[0]))
     if left_out and distributed.rank() == 0:
         logger.warning(
             f"HRE is not shown for {left_out} groups of people: it is for the {MOST_GROUPS} largest, of "
             f"{LEAST_QUESTIONS} questions or more."
         )
     return kept
+
+
+def sides_of_cutoff(questions: Sequence[Question], config: HREConfig) -> After | None:
+    """Which questions are from after the cutoff, where there is one; that they tell nothing is said."""
+    after = after_cutoff(questions, config.cutoff)
+    if after is not None:
+        said = cutoff_words(config.cutoff or "", after.count(False), after.count(True), after.count(None))
+        if said and distributed.rank() == 0:
+            logger.warning(said)
+    return after
 
 
 def _or(nothing: T, work: Callable[[], T], what: str, on_error: OnError) -> T:

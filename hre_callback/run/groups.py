@@ -49,6 +49,13 @@ def group_votes(questions: Sequence[Question]) -> tuple[GroupVotes, int]:
     return kept, len(apart) - len(kept)
 
 
+def unrated_people(questions: Sequence[Question]) -> list[str]:
+    """The people who are told apart by some label and have rated nothing: their groups lack them."""
+    told = [label for q in questions for label in (q.groups or {}).values() if not isinstance(label, str)]
+    rated = {who for question in questions for who in question.ratings or {}}
+    return sorted({who for label in told for who in label} - rated)
+
+
 def group_figures(
     groups: GroupVotes,
     first: Sequence[Row] | None,

@@ -38,6 +38,7 @@ _CONSTANTS = (
     "votes_length",
     "group_n",
     "probe_n",
+    "cutoff_n",
 )
 
 
@@ -124,6 +125,11 @@ def proxy_row(proxies: Mapping[str, float], *, name: str = "hre") -> dict[str, f
 def score_of(look: Evaluation, name: str) -> float | None:
     """HRE of a recorded evaluation; `None` where it has none."""
     return look.metrics.get(f"{name}/score")
+
+
+def cutoff_key(figure: str, of: str = "cutoff") -> str:
+    """What follows the run's name in a key of before and after the cutoff: `cutoff/before_low`, `cutoff_n/before`."""
+    return f"{of}/{figure}"
 
 
 def group_key(group: str, figure: str = "group") -> str:

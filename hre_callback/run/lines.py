@@ -107,7 +107,8 @@ class RunLine:
         identity: the settings that scores depend on, see `HREConfig.identity`.
         rewards: explicit rewards of every answer by reward function; `None` where that was not recorded.
         directions: which way is better, for training signals of the user's.
-        human_hre: people's own HRE, with its interval, questions and people, see `stats.ceiling.HumanHRE`.
+        human_ceiling_from, human_ceiling_n: where it comes from, or why there is none, see `stats.ceiling.Ceiling`.
+        human_hre: people's own HRE, with its interval, questions and people, see `stats.human_hre.HumanHRE`.
         more: what a later version has written.
     """
 
@@ -124,6 +125,8 @@ class RunLine:
     started: str | None = None
     planned_looks: Count | None = None
     human_ceiling: float | None = None
+    human_ceiling_from: str | None = None
+    human_ceiling_n: int = 0
     human_hre: float | None = None
     human_hre_low: float | None = None
     human_hre_high: float | None = None

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import NUMERIC_OPTIONS, HREConfig
-from ..stats.ceiling import HumanHRE
+from ..stats.ceiling import Ceiling
 from ..stats.correlation import HREResult
 from ..stats.curve import LEAST_POOLED, WINDOW, signal_to_noise
+from ..stats.human_hre import HumanHRE
 from ..stats.mismatch import History, measure
 from ..stats.significance import (
     bootstrap_interval,
@@ -29,6 +30,7 @@ from ..stats.significance import (
 from ..stats.stopping import Decision, decide
 from ..stats.verdict import CAUSES, LEVELS, Cause, Verdict, VerdictName, judge
 from .advice import advice
+from .cutoff import After, cutoff_figures
 from .drifts import probe_figures
 from .groups import GroupVotes, group_figures
 from .keys import flatten, mismatch_prefix, score_of
@@ -50,6 +52,7 @@ class Terms:
         rewards: explicit reward of every answer, (questions, answers); `None` without one.
         scores_are_rewards: whether the scores are a reward model's own numbers and not log-likelihoods.
         groups: votes of every group of people, see `groups.group_votes`.
+        after: which questions are from after the model's cutoff, see `cutoff.after_cutoff`.
         ceiling, human: figures that stand beside HRE; NaN where they are not known.
     """
 
@@ -59,9 +62,10 @@ class Terms:
     directions: Mapping[str, Direction] = field(default_factory=dict)
     rewards: Sequence[Sequence[float | None]] | None = None
     scores_are_rewards: bool = False
-    ceiling: float = math.nan
+    ceiling: Ceiling = Ceiling()
     human: HumanHRE = HumanHRE()
     groups: GroupVotes = field(default_factory=dict)
+    after: After | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ def join(
         score=result.score,
         row=_row(terms, result, values, measured)
         | _groups_of(terms, record, result)
+        | _cutoff_of(terms, values)
         | _probes_of(terms, looks, result),
         proxies=proxies,
         verdict=verdict,
@@ -254,11 +259,20 @@ def _probes_of(terms: Terms, looks: Sequence[Evaluation], result: HREResult) -> 
     return {f"{terms.config.name}/{key}": value for key, value in figures.items()}
 
 
+def _cutoff_of(terms: Terms, values: FloatArray) -> dict[str, float]:
+    """HRE before and after the cutoff, where there is one."""
+    if terms.after is None:
+        return {}
+    first = values[0] if len(values) > 1 else None
+    figures = cutoff_figures(terms.after, first, values[-1], terms.clusters, seed=terms.config.seed)
+    return {f"{terms.config.name}/{key}": value for key, value in figures.items()}
+
+
 def _statistics(terms: Terms, values: FloatArray) -> dict[str, float]:
     """Interval of the last look, its paired difference to the first, and the running test for a fall."""
     config, clusters = terms.config, terms.clusters
     interval = bootstrap_interval(values[-1], clusters=clusters, seed=config.seed)
-    row = {"ci_low": interval.low, "ci_high": interval.high, "human_ceiling": terms.ceiling}
+    row = {"ci_low": interval.low, "ci_high": interval.high, "human_ceiling": terms.ceiling.value}
     if math.isfinite(terms.human.estimate):
         row["human_hre"] = terms.human.estimate
     if len(values) < 2:

@@ -18,7 +18,7 @@ from ..plain_text import plain_logger
 from ..stats.correlation import HREResult
 from ..stats.significance import known_clusters
 from . import look, words
-from .about import groups_of_people, human_figures, run_fields
+from .about import groups_of_people, human_figures, run_fields, sides_of_cutoff
 from .keys import mismatch_prefix, score_of
 from .line_checks import json_of
 from .lines import Evaluation, Line, RunLine, Summary
@@ -93,6 +93,7 @@ class Monitor:
             ceiling=ceiling,
             human=human,
             groups=groups_of_people(self.questions),
+            after=sides_of_cutoff(self.questions, self.config),
         )
 
     def start(

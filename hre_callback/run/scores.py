@@ -19,6 +19,8 @@ from ..formatting import count, fixed, span
 from ..plain_text import plain_text
 from ..stats.correlation import HREResult
 from ..stats.significance import bootstrap_interval
+from .cutoff import After, cutoff_figures
+from .keys import cutoff_key
 from .record import plain
 
 _CORRELATIONS = ("pearson", "spearman", "kendall")
@@ -45,6 +47,8 @@ def score_rows(
             row["cluster"] = question.cluster
         if question.judge is not None:
             row["judge"] = question.judge
+        if question.date is not None:
+            row["date"] = question.date
         rows.append(plain(row))
     return rows
 
@@ -122,6 +126,17 @@ def topic_table(result: HREResult, title: str) -> Table:
         style="bold",
     )
     return table
+
+
+def cutoff_summary(result: HREResult, after: After) -> dict[str, Any]:
+    """HRE before and after the cutoff, `{"before": {"score", "ci_low", "ci_high", "n"}, "after": ...}`, JSON-plain."""
+    row = cutoff_figures(after, None, np.asarray(result.per_question["pearson"]), result.clusters, seed=0)
+    ends = {"score": "", "ci_low": "_low", "ci_high": "_high"}
+    told = {}
+    for side in ("before", "after"):
+        told[side] = {name: row.get(cutoff_key(f"{side}{end}"), math.nan) for name, end in ends.items()}
+        told[side]["n"] = row[cutoff_key(side, "cutoff_n")]
+    return plain(told)  # type: ignore[no-any-return]
 
 
 def _by_topic(result: HREResult) -> list[tuple[str, float, float, float, int]]:

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 from ..config import HREConfig
 from ..formatting import count, fixed, span
+from ..stats.two_samples import LEAST_UNITS
+from .keys import cutoff_key
 from .lines import Event, Summary
 from .look import Outcome
 from .record import Record
@@ -25,7 +27,19 @@ _STILL = 0.001
 # A share of the wall time that nobody minds.
 _CHEAP = 0.05
 
+_MEMORY = ("before_change", "after_change", "difference", "difference_low", "difference_high")
 _VERDICTS = {"aligned": "no mismatch seen"}
+_CEILINGS = {
+    "annotators": "The human ceiling comes from the people who rated, split in halves at random, question by question "
+    "({rated} that two or more rated).",
+    "counts": "The human ceiling comes from the votes, which are counts, each dealt to one of two halves at random.",
+    "few raters": "No human ceiling: no two people rated the same answers, so that how far another would differ is not "
+    "known.",
+    "no counts": "No human ceiling: the votes are neither counts (whole numbers more than 10 apart, or declared as "
+    "counted) nor made of ratings that are given.",
+    "alike": "No human ceiling: the votes of no question differ.",
+    "judge": "No human ceiling: the votes are not people's.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +118,63 @@ def two_answers_line(delta: float, answers: Sequence[int]) -> str:
         f"Most questions have two answers: r is +1 or −1 and HRE is 2 × pair accuracy − 1, so {delta:g} in HRE is "
         f"{delta / 2:g} in pair accuracy"
     )
+
+
+def ceiling_words(source: str | None, n: int) -> str:
+    """Where the human ceiling comes from, or why there is none, see `stats.ceiling`; empty where nobody knows."""
+    if source == "few raters" and n:
+        rated = count(n, "question")
+        return f"No human ceiling: two people or more rated {rated} alone, too few to say how far people differ."
+    return _CEILINGS.get(source or "", "").format(rated=count(n, "question"))
+
+
+def unrated_words(people: int, first: str) -> str:
+    """That `groups` name people who rated nothing."""
+    who = f"{first!r:.60}" if people == 1 else f"{people:,} people such as {first!r:.60}"
+    return f"The questions' groups name {who} without a rating (`ratings`): they count in no group."
+
+
+def cutoff_words(cutoff: str, before: int, after: int, undated: int = 0) -> str:
+    """Why questions do not tell what rises by memory; empty where there are enough on both sides of the cutoff.
+
+    Args:
+        before, after, undated: numbers of questions.
+    """
+    if before >= LEAST_UNITS and after >= LEAST_UNITS:
+        return ""
+    if not before + after:
+        return f"No question has a date: HRE before and after the cutoff, {cutoff}, cannot be told apart."
+    few, side = min((after, "after"), (before, "before"))
+    rest = f" ({count(undated, 'question')} without a date)" if undated else ""
+    found = f"{count(few, 'question')} {'is' if few == 1 else 'are'} from {side} the cutoff, {cutoff}{rest}"
+    return f"{found}: {LEAST_UNITS} on either side are needed to tell what rises by memory."
+
+
+def cutoff_lines(found: Mapping[str, Any], undated: int) -> list[str]:
+    """HRE before and after the cutoff of one scoring, as `scores.cutoff_summary` has it, and what it does not say."""
+    lines, numbers = [], {side: round(found[side]["n"]) for side in ("before", "after")}
+    for side, n in numbers.items():
+        low, high = (math.nan if found[side][end] is None else found[side][end] for end in ("ci_low", "ci_high"))
+        ends = f"95 % {span(low, high)}, " if math.isfinite(low + high) else ""
+        if n:
+            hre = f"HRE {fixed(found[side]['score'])} ({ends}{count(n, 'question')})"
+            lines.append(f"From {side} {found['day']}: {hre}")
+    few = cutoff_words(found["day"], numbers["before"], numbers["after"], undated)
+    return [*lines, few or "Old questions may be easier: what rises by memory shows in two scorings, or in a run."]
+
+
+def memory_words(row: Mapping[str, float | None], name: str, cutoff: str) -> str:
+    """Whether HRE changed more on questions from before the cutoff than on those from after it; empty where unclear."""
+    found = {key: row.get(f"{name}/{cutoff_key(key)}") for key in _MEMORY}
+    numbers = {key: math.nan if value is None else float(value) for key, value in found.items()}
+    apart = Change(numbers["difference"], numbers["difference_low"], numbers["difference_high"])
+    if apart.direction not in ("higher", "lower"):
+        return ""
+    both = [fixed(numbers[f"{side}_change"], signed=True) for side in ("before", "after")]
+    ends = span(apart.low, apart.high, signed=True)
+    told = f"since the start {both[0]} on questions from before {cutoff}, {both[1]} on those from after it"
+    means = "what rises on old ones alone may be memory" if apart.direction == "lower" else "memory does not explain it"
+    return f"{told} (difference {fixed(apart.delta, signed=True)}, 95 % {ends}): {means}"
 
 
 def verdict_words(name: object) -> str:
@@ -233,6 +304,8 @@ def closing_line(
     )
     levels = f"start {fixed(start)}, last {fixed(last)}{f', {pairs}' if pairs else ''}"
     found = f"{told}{levels}, {best_words(summary, len(record.evaluations), kept)}{_failures(record)}"
+    memory = memory_words(record.evaluations[-1].metrics, name, str(record.run.config.get("cutoff")))
+    found += f". By the cutoff: {memory}" if memory else ""
     return f"{name.upper()}: {found}. {where}"
 
 

@@ -114,7 +114,7 @@ def bootstrap_interval(
         clusters: (questions,) labels; whole clusters are resampled. `None` for independent questions.
         method: `"percentile"`, or `"bca"`, bias-corrected and accelerated (Efron 1987, eq. 2.3 and 6.6).
     """
-    sums, counts = _cluster_sums(np.asarray(values, dtype=np.float64), _numbers(clusters))
+    sums, counts = _cluster_sums(np.asarray(values, dtype=np.float64), cluster_numbers(clusters))
     n = int(counts.sum())
     estimate = float(sums.sum() / n) if n else float("nan")
     if len(sums) < 2 or np.ptp(sums / counts) == 0:
@@ -143,7 +143,7 @@ def paired_difference(
         raise ValueError(f"paired evaluations need the same questions; got shapes {a.shape} and {b.shape}")
     difference = a - b
     known = np.isfinite(difference)
-    sums, counts = _cluster_sums(difference, _numbers(clusters))
+    sums, counts = _cluster_sums(difference, cluster_numbers(clusters))
     n = int(counts.sum())
     estimate = float(sums.sum() / n) if n else float("nan")
     if len(sums) < 2:
@@ -189,7 +189,7 @@ def t_interval(
     With clusters the spread is that of their sums around what their sizes predict (linearised ratio, Cochran 1977,
     eq. 2.49), on one degree of freedom less than there are clusters.
     """
-    sums, counts = _cluster_sums(np.asarray(values, dtype=np.float64), _numbers(clusters))
+    sums, counts = _cluster_sums(np.asarray(values, dtype=np.float64), cluster_numbers(clusters))
     n, groups = int(counts.sum()), len(sums)
     estimate = float(sums.sum() / n) if n else float("nan")
     if groups < 2:
@@ -207,7 +207,7 @@ def resampled_means(
     Args:
         values: (looks, questions), all finite.
     """
-    numbers = _numbers(clusters)
+    numbers = cluster_numbers(clusters)
     rows = np.concatenate([values, np.ones((1, values.shape[1]))])
     sums = _grouped(rows, numbers)
     picks = np.random.default_rng(seed).integers(sums.shape[1], size=(resamples, sums.shape[1]))
@@ -218,7 +218,7 @@ def resampled_means(
 
 def units(values: Sequence[float] | FloatArray, clusters: Sequence[object] | None) -> int:
     """How many independent ones are among the finite values: clusters, or questions that have none."""
-    return len(_cluster_sums(np.asarray(values, dtype=np.float64), _numbers(clusters))[0])
+    return len(_cluster_sums(np.asarray(values, dtype=np.float64), cluster_numbers(clusters))[0])
 
 
 def spent_alpha(looks: int, alpha: float, planned_looks: int | None) -> FloatArray:
@@ -457,8 +457,8 @@ def _check_design(delta: float, rho: float, sd: float) -> None:
         raise ValueError(f"sd must lie above 0 and below 2, correlations lie between -1 and 1; got {sd}")
 
 
-def _numbers(clusters: Sequence[object] | None) -> Ints | None:
-    """The questions' clusters as numbers, in the order of their labels."""
+def cluster_numbers(clusters: Sequence[object] | None) -> Ints | None:
+    """(questions,) their clusters as numbers, in the order of their labels; a question without one has its own."""
     return None if clusters is None else _numbered(tuple(clusters))
 
 
@@ -499,13 +499,13 @@ def _differences(values: FloatArray, clusters: Sequence[object] | None) -> Float
 def _defined(values: FloatArray, clusters: Sequence[object] | None) -> tuple[FloatArray, Ints | None]:
     """Of (looks, questions), those questions that are defined at every look, and the numbers of their clusters."""
     keep = np.isfinite(values).all(axis=0)
-    numbers = _numbers(clusters)
+    numbers = cluster_numbers(clusters)
     return values[:, keep], None if numbers is None else numbers[keep]
 
 
 def grouped(rows: FloatArray, clusters: Sequence[object] | None) -> FloatArray:
     """Rows of (looks, questions) summed within clusters."""
-    return _grouped(rows, _numbers(clusters))
+    return _grouped(rows, cluster_numbers(clusters))
 
 
 def _grouped(rows: FloatArray, numbers: Ints | None) -> FloatArray:

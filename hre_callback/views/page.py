@@ -155,6 +155,15 @@ class Probes:
 
 
 @dataclass(frozen=True, slots=True)
+class Cutoff:
+    """Both sides of the model's cutoff; what is `told` of them, if anything; whether there are `changes`."""
+
+    table: Table
+    told: str
+    changes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """A question that moved: r then and now, where the model ranks people's favourite, its votes."""
 
@@ -191,11 +200,14 @@ class Page:
     figure: Chart | None
     has_skips: bool
     has_others: bool
+    has_ceiling: bool
+    ceiling: str
     people: str
     comparison: Comparison | None
     signals: Signals | None
     topics: Topics | None
     groups: Groups | None
+    cutoff: Cutoff | None
     probes: Probes | None
     questions: Questions | None
     trust: Table | None

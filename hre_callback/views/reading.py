@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..formatting import count, fixed, span
 from ..run.keys import group_key, mismatch_prefix, probe_key
 from ..run.proxies import Direction, Signal, common_signals, signals
+from ..run.words import ceiling_words
 from .numbers import latest
 
 if TYPE_CHECKING:
@@ -140,6 +141,11 @@ class Reading:
         """The human ceiling of the run's questions, NaN when unknown."""
         recorded = self.run.human_ceiling
         return float(recorded) if recorded is not None else latest(self.metric("human_ceiling"))
+
+    @property
+    def ceiling_words(self) -> str:
+        """Where it comes from, or why there is none; empty in older records."""
+        return ceiling_words(self.run.human_ceiling_from, self.run.human_ceiling_n)
 
     @cached_property
     def people(self) -> People:

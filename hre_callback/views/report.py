@@ -18,6 +18,7 @@ from .answers import answers
 from .figure import Figure, Others, main_figure
 from .leanings import probes
 from .looks import chart, over
+from .memory import cutoff
 from .page import Chart, Page, written
 from .png import chart_png
 from .reading import Reading
@@ -85,11 +86,14 @@ def _page(reading: Reading, figure: Figure, others: Others, name: str) -> str:
         figure=main_chart(reading, figure, drawn),
         has_skips=bool(figure.skipped),
         has_others=bool(drawn),
+        has_ceiling=math.isfinite(reading.ceiling),
+        ceiling=reading.ceiling_words,
         people=reading.people.words if math.isfinite(reading.people.hre) else "",
         comparison=comparison(reading, name, others),
         signals=signals(reading),
         topics=topics(reading),
         groups=groups(reading),
+        cutoff=cutoff(reading),
         probes=probes(reading),
         questions=questions(reading),
         trust=trust(reading),

@@ -10,6 +10,7 @@ import pytest
 
 from hre_callback import Answer, load_questions
 from hre_callback.data.adapters.catalogue import LAYOUTS, layout_of
+from hre_callback.data.questions import fingerprint
 
 
 def loaded(tmp_path, rows, name="rows.jsonl", **options):
@@ -109,7 +110,8 @@ def test_arena_140k(tmp_path, caplog):
         battle("model_b", [ask, one], [ask, other]),
         battle("tie", [ask, one], [ask, other]),
         battle("both_bad", [ask, one], [ask, other]),
-        battle("model_a", [*longer, one], [*longer, other], is_code=True),
+        battle(None, [ask, one], [ask, other]),
+        battle("model_a", [*longer, one], [*longer, other], is_code=True, timestamp="2025-06-01 12:00:00.123"),
         battle("model_a", [*longer, one], [ask, other, ("user", "how?"), other], id="parted"),
         battle("model_a", [ask, one], [ask, other], conversation_a=[{"role": "user", "content": [{"type": "image"}]}]),
     ]
@@ -118,7 +120,13 @@ def test_arena_140k(tmp_path, caplog):
     assert (first.id, first.cluster, first.topic) == ("idmodel_b", "s1", "creative_writing")
     assert first.groups == {"language": "en"}
     assert second.question == (user("why?"), assistant("one"), user("how?")) and second.topic == "code"
-    for said in ("2 ties", "1 conversations that part before the last answer", "1 conversations with something else"):
+    assert (first.date, second.date) == (None, "2025-06-01")
+    for said in (
+        "2 ties",
+        "1 comparisons without a winner",
+        "1 conversations that part before the last answer",
+        "1 conversations with something else",
+    ):
         assert said in caplog.text
 
 
@@ -131,8 +139,8 @@ def message(id_, parent, text, role="assistant", rank=None, lang="de", state="re
 
 TREE = [
     message("r", None, "warum?", "prompter"),
-    message("a", "r", "darum", rank=1.0),
-    message("b", "r", "deshalb", rank=0.0),
+    message("a", "r", "darum", rank=1.0, created_date="2023-02-05T14:23:50.983374+00:00"),
+    message("b", "r", "deshalb", rank=0.0, created_date="2023-03-01T01:02:03+00:00"),
     message("c", "r", "x", rank=2, deleted=True),
     message("q", "b", "wieso?", "prompter"),
     message("d", "q", "so", rank=0),
@@ -150,6 +158,7 @@ def test_oasst(tmp_path, caplog):
     first, second, third = loaded(tmp_path, TREE)
     assert first.question == "warum?" and pairs(first) == [("darum", -1), ("deshalb", 0)]
     assert (first.id, first.topic, first.cluster) == ("r", "de", "tde")
+    assert first.date == "2023-03-01" and second.date is None
     assert second.question == (user("warum?"), assistant("deshalb"), user("wieso?"))
     assert third.topic == "en" and third.groups == {"language": "en"}
     assert "1 questions of which a message is missing" in caplog.text and "not ready for export" in caplog.text
@@ -196,6 +205,8 @@ def test_shp(tmp_path, caplog):
     assert pairs(first) == [("text x", math.log1p(9)), ("text y", math.log1p(3)), ("text z", 0)]
     assert dict(pairs(second))["text l"] == pytest.approx(-math.log(3))
     assert "1 posts with fewer than 3 comments" in caplog.text
+    dated = [one | {f"created_at_utc_{side}": 1600000000 + 86400 * i for side in "AB"} for i, one in enumerate(rows)]
+    assert (first.date, loaded(tmp_path, dated)[0].date) == (None, "2020-09-15")
     assert [q.id for q in loaded(tmp_path, rows, adapter="shp:askphysics")] == ["r"]
 
 
@@ -214,6 +225,7 @@ def test_stack_exchange_preferences(tmp_path):
         tmp_path, [row(7, "math.stackexchange.com"), row(8, "stackoverflow.com"), row(9, "superuser.com")]
     )
     assert (first.id, first.topic, first.question) == ("math:7", "math", "Why `x_y`?")
+    assert (first.date, first.counted) == ("2020-01-01", False)
     assert pairs(first) == [("Because.", 5), ("No.", -1)]
     assert (second.topic, third.topic) == ("stackoverflow", "superuser.com")
     folder = LAYOUTS["stack-exchange-preferences"].folder
@@ -365,6 +377,34 @@ def test_rows_of_one_answer_each_come_together(tmp_path):
     rows = [{"q": "x", "a": str(i), "points": i / 2} for i in range(3)]
     (question,) = loaded(tmp_path, rows, columns={"question": "q", "answer": "a", "votes": "points"})
     assert pairs(question) == [("0", 0), ("1", 0.5), ("2", 1)]
+
+
+def test_dates_of_rows_are_kept_and_those_that_are_none_are_said(tmp_path, caplog):
+    pair = {"chosen": "a", "rejected": "b"}
+    rows = [{"prompt": f"p{i}", **pair, "date": day} for i, day in enumerate(["2024/05/31", 1717200000, "May", None])]
+    assert [one.date for one in loaded(tmp_path, rows)] == ["2024-05-31", "2024-06-01", None, None]
+    assert "1 dates that are none, of questions that are kept (first: " in caplog.text
+    single = [{"prompt": "p", "response": x, "score": i, "date": f"2024-0{i}-01"} for i, x in enumerate("abc", 1)]
+    assert loaded(tmp_path, single)[0].date == "2024-03-01", "that of the newest answer"
+    assert loaded(tmp_path, [*single[:2], {**single[2], "date": None}])[0].date is None
+
+
+def test_votes_that_are_counts_are_declared_or_told_by_their_values():
+    unknown = {name for name, layout in LAYOUTS.items() if layout.counted is None}
+    assert unknown == {"grouped", "single"} and not any(layout.counted for layout in LAYOUTS.values())
+
+
+def test_own_rows_say_whether_their_votes_are_counts(tmp_path):
+    answers = [{"text": "a", "votes": 3}, {"text": "b", "votes": 1}]
+    rows = [{"question": "why?", "answers": answers, "counted": True, "date": "2024-05-31T10:00:00Z"}]
+    (told,) = loaded(tmp_path, rows)
+    assert (told.counted, told.date) == (True, "2024-05-31")
+    for field, value in (("counted", "yes"), ("date", "May 2024")):
+        with pytest.raises(ValueError, match=f"line 1: {field}: found '{value}', expected "):
+            loaded(tmp_path, [{**rows[0], field: value}])
+    assert fingerprint([told]) == fingerprint(
+        loaded(tmp_path, [{"question": "why?", "answers": answers, "id": "all:1"}])
+    )
 
 
 def test_own_pairs_by_columns(tmp_path):

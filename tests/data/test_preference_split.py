@@ -200,10 +200,11 @@ def test_what_cannot_be_split_is_said_in_one_sentence(name):
 
 def test_fast():
     rows = pairs(5000)
-    start = time.perf_counter()
+    start = time.process_time()
     found = split_preferences(rows, hold_out=500)
     assert len(found.held_out) == 500
-    assert time.perf_counter() - start < 15  # measured: 1 s; the margin is for a busy machine
+    # Of this process alone, whatever else the machine does; measured: 1 s.
+    assert time.process_time() - start < 15
 
 
 # The command ----------------------------------------------------------------------------------------------------------
@@ -218,34 +219,14 @@ def test_the_command_writes_both_files_and_says_the_counts(tmp_path, capsys):
     rows = pairs(50)
     rows.append({**rows[0], "chosen": rows[0]["chosen"] + " indeed", "rejected": "no"})
     file = lines(tmp_path / "p.jsonl", rows)
-    out, _ = hre(
-        "split",
-        file,
-        "--hold-out",
-        20,
-        "--out",
-        tmp_path / "held.jsonl",
-        "--train",
-        tmp_path / "train.jsonl",
-        capsys=capsys,
-    )
+    common = ("split", file, "--hold-out", 20, "--out", tmp_path / "held.jsonl", "--train")
+    out, _ = hre(*common, tmp_path / "train.jsonl", capsys=capsys)
     held = load_questions(tmp_path / "held.jsonl")
     trained = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
     assert f"{len(held)} of 20 pairs held out" in out and f"{len(trained)} rows to train on" in out
     assert set(split_preferences(rows, hold_out=20).held_out) == set(held)
     assert {row["prompt"] for row in trained}.isdisjoint({question.question for question in held})
-    out, _ = hre(
-        "split",
-        file,
-        "--hold-out",
-        20,
-        "--out",
-        tmp_path / "held.jsonl",
-        "--train",
-        tmp_path / "train.parquet",
-        "--json",
-        capsys=capsys,
-    )
+    out, _ = hre(*common, tmp_path / "train.parquet", "--json", capsys=capsys)
     told = json.loads(out)
     assert told["held_out"] + told["train"] + told["shared"] == 51
     assert (

@@ -80,6 +80,23 @@ def test_of_equal_votes_the_oldest_answer_is_taken(tmp_path):
     assert [a["post_id"] for a in row["attribution"]["answers"]] == [3, 4, 5, 6]
 
 
+def test_the_date_is_that_of_the_newest_of_question_and_answers(tmp_path):
+    def answered(id_, *days):
+        return [
+            answer(id_ + 1 + i, id_, 9 - 3 * i, **({"CreationDate": day} if day else {})) for i, day in enumerate(days)
+        ]
+
+    posts = [question(100), *answered(100, *["2015-06-02T10:00:00.000", "2019-01-31T00:00:00.000"] * 2)]
+    posts += [question(200), *answered(200, "2015-06-02T10:00:00.000", None, "2016-01-01", "2017-01-01")]
+    posts += [question(300, day="2020-01-01"), *answered(300, *["2019-12-31T10:00:00.000"] * 4)]
+    result = build_questions(dump(tmp_path, posts), topic="t")
+    assert [one.date for one in result.questions] == ["2019-01-31", None, "2020-01-01"]
+    assert [row.get("date") for row in result.rows] == ["2019-01-31", None, "2020-01-01"] and "date" not in result.rows[
+        1
+    ]
+    assert all(one.counted for one in result.questions)
+
+
 def test_every_question_left_out_is_counted_by_reason(tmp_path):
     short, long = "<p>No.</p>", f"<p>{'word ' * 700}</p>"
     posts = thread(100, 9, 5, 2, 0)

@@ -20,7 +20,7 @@ from hre_callback.data.blind import blind_questions
 from hre_callback.data.rating_files import KIND, VERSION
 from hre_callback.data.sources import SAMPLE_QUESTIONS
 from hre_callback.run.record import Record, read_record
-from hre_callback.stats.ceiling import human_hre
+from hre_callback.stats.human_hre import human_hre
 from hre_callback.views.detector_chart import detectors_png
 from hre_callback.views.figure import main_figure
 from hre_callback.views.png import chart_png

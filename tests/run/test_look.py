@@ -16,7 +16,8 @@ from hre_callback.run.lines import Summary
 from hre_callback.run.look import Terms, decided, join, summary, terms_of, verdict_of
 from hre_callback.run.record import Record
 from hre_callback.run.words import console_line
-from hre_callback.stats.ceiling import HumanHRE
+from hre_callback.stats.ceiling import Ceiling
+from hre_callback.stats.human_hre import HumanHRE
 from hre_callback.stats.stopping import decide
 
 from .. import records
@@ -41,7 +42,7 @@ def keys_of(row, prefix="hre/"):
 
 def test_the_first_evaluation_has_its_own_figures_and_no_verdict():
     found = RISING[1]
-    outcome = join(terms(ceiling=0.7), Record(run_line(terms())), 0, found, [])
+    outcome = join(terms(ceiling=Ceiling(0.7)), Record(run_line(terms())), 0, found, [])
     row = outcome.row
     assert outcome.score == found.score == row["hre/score"] == pytest.approx(0.12, abs=0.06)
     assert keys_of(row) >= FIRST and not keys_of(row) & LATER
@@ -148,7 +149,7 @@ def test_an_explicit_reward_closes_the_triangle():
 def test_a_figure_that_is_not_known_has_no_key_of_its_own_or_is_not_a_number():
     without, with_both = (
         played(terms(**f), RISING[:1])[1][0].row
-        for f in ({}, {"ceiling": 0.7, "human": HumanHRE(0.4, 0.3, 0.5, 40, 2)})
+        for f in ({}, {"ceiling": Ceiling(0.7), "human": HumanHRE(0.4, 0.3, 0.5, 40, 2)})
     )
     assert math.isnan(without["hre/human_ceiling"]) and "hre/human_hre" not in without
     assert (with_both["hre/human_ceiling"], with_both["hre/human_hre"]) == (0.7, 0.4)

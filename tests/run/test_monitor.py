@@ -286,4 +286,4 @@ def test_votes_that_are_no_counts_give_no_ceiling_and_that_is_said(tmp_path, cap
     rated = [Question(f"q{i}", "why?", (Answer("so", 0.5), Answer("or so", 1.5))) for i in range(8)]
     with caplog.at_level(logging.WARNING):
         run = monitored(tmp_path, questions=rated)
-    assert run.run.human_ceiling is None and "No human ceiling is drawn" in caplog.text
+    assert run.run.human_ceiling is None and "No human ceiling: the votes are neither counts" in caplog.text

@@ -15,16 +15,21 @@ from hre_callback.run.words import (
     Change,
     alert_title,
     between,
+    ceiling_words,
     closing_line,
     console_line,
     cost_line,
+    cutoff_lines,
+    cutoff_words,
     displacement_line,
     level,
+    memory_words,
     next_line,
     no_workspace_line,
     pair_accuracy_words,
     pooled_words,
     stop_line,
+    unrated_words,
     verdict_words,
     workspace_line,
 )
@@ -152,6 +157,112 @@ def test_a_run_in_which_nothing_was_seen_is_not_called_aligned(name, said):
 def test_the_interval_decides_the_word():
     assert Change(0.1, 0.0, 0.2).direction == Change(-0.1, -0.2, 0.0).direction == "no clear change"
     assert Change(0.0004, 0.0002, 0.0006).direction == "higher" and Change(0.0004, 0.0002, 0.0006).still
+
+
+@pytest.mark.parametrize(
+    "source, n, said",
+    [
+        (
+            "annotators",
+            1200,
+            "The human ceiling comes from the people who rated, split in halves at random, question by question "
+            "(1,200 questions that two or more rated).",
+        ),
+        (
+            "counts",
+            40,
+            "The human ceiling comes from the votes, which are counts, each dealt to one of two halves at random.",
+        ),
+        (
+            "few raters",
+            0,
+            "No human ceiling: no two people rated the same answers, so that how far another would differ is not "
+            "known.",
+        ),
+        (
+            "few raters",
+            1,
+            "No human ceiling: two people or more rated 1 question alone, too few to say how far people differ.",
+        ),
+        (
+            "no counts",
+            0,
+            "No human ceiling: the votes are neither counts (whole numbers more than 10 apart, or declared as counted) "
+            "nor made of ratings that are given.",
+        ),
+        ("alike", 0, "No human ceiling: the votes of no question differ."),
+        ("judge", 0, "No human ceiling: the votes are not people's."),
+        (None, 0, ""),
+        ("of a later version", 3, ""),
+    ],
+)
+def test_where_the_ceiling_comes_from_or_why_there_is_none(source, n, said):
+    assert ceiling_words(source, n) == said
+
+
+NEEDED = ": 6 on either side are needed to tell what rises by memory."
+
+
+@pytest.mark.parametrize(
+    "sides, said",
+    [
+        ((6, 6, 9), ""),
+        ((0, 0, 9), "No question has a date: HRE before and after the cutoff, 2024-05-31, cannot be told apart."),
+        ((40, 0, 0), f"0 questions are from after the cutoff, 2024-05-31{NEEDED}"),
+        ((0, 40, 2), f"0 questions are from before the cutoff, 2024-05-31 (2 questions without a date){NEEDED}"),
+        ((40, 1, 0), f"1 question is from after the cutoff, 2024-05-31{NEEDED}"),
+        ((5, 7, 0), f"5 questions are from before the cutoff, 2024-05-31{NEEDED}"),
+    ],
+)
+def test_why_questions_do_not_tell_what_rises_by_memory(sides, said):
+    assert cutoff_words("2024-05-31", *sides) == said
+
+
+def by_cutoff(difference):
+    numbers = {"before_change": 0.08, "after_change": 0.01}
+    numbers |= dict(zip(("difference", "difference_low", "difference_high"), difference, strict=True))
+    return {f"hre/cutoff/{key}": value for key, value in numbers.items()}
+
+
+BY_CUTOFF = "since the start +0.080 on questions from before 2024-05-31, +0.010 on those from after it (difference"
+
+
+@pytest.mark.parametrize(
+    "difference, said",
+    [
+        (LOWER, f"{BY_CUTOFF} −0.031, 95 % −0.050 to −0.010): what rises on old ones alone may be memory"),
+        (HIGHER, f"{BY_CUTOFF} +0.031, 95 % +0.010 to +0.050): memory does not explain it"),
+        (UNCLEAR, ""),
+        ((None, None, None), ""),
+    ],
+)
+def test_what_rises_by_memory_is_said_where_it_is_clear(difference, said):
+    assert memory_words(by_cutoff(difference), "hre", "2024-05-31") == said
+    moved = records.of({"config": {"cutoff": "2024-05-31"}}, [{"step": s} for s in (0, 10, 20)])
+    moved.evaluations[-1].metrics.update(by_cutoff(difference))
+    assert (f". By the cutoff: {said}. Record: " in last(BEST, moved)) is bool(said)
+    assert memory_words({}, "hre", "2024-05-31") == ""
+
+
+def test_one_scoring_tells_both_sides_of_the_cutoff():
+    one = {"score": 0.25, "ci_low": 0.1, "ci_high": 0.4, "n": 8.0}
+    none = {"score": None, "ci_low": None, "ci_high": None, "n": 0.0}
+    before, after = (
+        f"From {side} 2024-05-31: HRE 0.250 (95 % 0.100 to 0.400, 8 questions)" for side in ("before", "after")
+    )
+    memory = "Old questions may be easier: what rises by memory shows in two scorings, or in a run."
+    assert cutoff_lines({"day": "2024-05-31", "before": one, "after": one}, 0) == [before, after, memory]
+    few = f"0 questions are from after the cutoff, 2024-05-31 (1 question without a date){NEEDED}"
+    assert cutoff_lines({"day": "2024-05-31", "before": one, "after": none}, 1) == [before, few]
+    alone = {"score": 0.25, "ci_low": None, "ci_high": None, "n": 1.0}
+    assert cutoff_lines({"day": "d", "before": alone, "after": none}, 0)[0] == "From before d: HRE 0.250 (1 question)"
+
+
+def test_people_of_groups_who_rated_nothing_are_said():
+    assert unrated_words(1, "ann") == (
+        "The questions' groups name 'ann' without a rating (`ratings`): they count in no group."
+    )
+    assert "name 1,200 people such as 'ann' without" in unrated_words(1200, "ann")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from hre_callback.views import sections
+from hre_callback.views import memory, sections
 from hre_callback.views.figure import main_figure
 from hre_callback.views.report import render
 
@@ -171,6 +171,41 @@ def test_groups_at_the_start_have_no_change_and_without_groups_there_is_no_table
     start = sections.groups(reading(of_groups(GROUPS)[:2]))
     assert names(start.table) == ["group", "n", "now", "95 % interval"] and not start.changes
     assert sections.groups(reading(healthy(3, n=30))) is None
+
+
+def by_cutoff(sizes, difference=(-0.07, -0.1, -0.04)):
+    lines = healthy(4, n=40)
+    lines[0]["config"]["cutoff"] = "2024-05-31"
+    for t, look in enumerate(line for line in lines if line["kind"] == "evaluation"):
+        look["metrics"] |= {f"hre/cutoff_n/{side}": n for side, n in sizes.items()}
+        told = {}
+        for side in (side for side, n in sizes.items() if n):
+            told |= {f"{side}{end}": 0.2 for end in ("", "_low", "_high")}
+            told |= {f"{side}_change{end}": 0.05 for end in ("", "_low", "_high") if t}
+        if t and all(sizes.values()):
+            told |= dict(zip(("difference", "difference_low", "difference_high"), difference, strict=True))
+        look["metrics"] |= {f"hre/cutoff/{key}": value for key, value in told.items()}
+    return lines
+
+
+def test_both_sides_of_the_cutoff_and_what_rises_by_memory():
+    made = memory.cutoff(reading(by_cutoff({"before": 30, "after": 10})))
+    assert firsts(made.table) == ["from before 2024-05-31", "from after 2024-05-31", "after less before"]
+    assert made.table.rows[0][1:5] == ["30", "0.200", "0.200 to 0.200", "+0.050"]
+    assert made.table.rows[2][-2:] == ["−0.070", "−0.100 to −0.040"] and made.told.endswith("may be memory.")
+    assert made.told.startswith("Since the start ")
+    unclear = reading(by_cutoff({"before": 30, "after": 10}, (-0.07, -0.2, 0.1)))
+    assert memory.cutoff(unclear).told == ""
+    assert "No clear difference between the two changes." in render(unclear.record)
+
+
+def test_a_cutoff_that_tells_nothing_says_so_and_without_one_there_is_no_table():
+    made = memory.cutoff(reading(by_cutoff({"before": 40, "after": 0})))
+    assert made.table.rows[1][:3] == ["from after 2024-05-31", "0", "–"] and len(made.table.rows) == 2
+    assert made.told.startswith("0 questions are from after the cutoff")
+    start = memory.cutoff(reading(by_cutoff({"before": 20, "after": 20})[:2]))
+    assert names(start.table) == ["questions", "n", "now", "95 % interval"] and not start.changes
+    assert memory.cutoff(reading(healthy(3, n=30))) is None
 
 
 def test_names_of_groups_are_shown_as_text():

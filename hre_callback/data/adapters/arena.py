@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from .fields import Fields, LeftOut, Placed, answers, bare, conversation, is_text, label
+from .fields import Fields, LeftOut, Placed, answers, bare, conversation, is_text, label, newest
 
 _VOTES = {"model_a": (1, 0), "model_b": (0, 1)}
 
@@ -20,9 +20,10 @@ def questions(rows: Iterable[Placed], left_out: LeftOut) -> Iterator[Placed]:
     Topic: code, math, creative_writing, instruction_following or other, from the tags.
     """
     for placed in rows:
-        votes = _VOTES.get(label(placed, "winner"))
+        winner = label(placed, "winner")
+        votes = _VOTES.get(winner)
         if votes is None:
-            left_out.add(placed, "ties")
+            left_out.add(placed, "ties" if winner else "comparisons without a winner")
             continue
         one, other = (bare(conversation(placed, name)) for name in ("conversation_a", "conversation_b"))
         if not (one and other and is_text([*one, *other])):
@@ -38,6 +39,7 @@ def questions(rows: Iterable[Placed], left_out: LeftOut) -> Iterator[Placed]:
                     "topic": _topic(placed.row),
                     "cluster": label(placed, "evaluation_session_id") or None,
                     "groups": {"language": label(placed, "language") or None},
+                    "date": newest([placed.row.get("timestamp")]),
                 }
             )
 

@@ -43,6 +43,7 @@ class Layout:
         repo, config, splits: on the hub; of the splits those that are there, all where none of them is.
         folder: where a part lies in the data set, by its name behind the colon; `None` where all parts lie together.
         judge: who voted, where it was not people.
+        counted: whether the votes are counts; `None` where only the values tell.
     """
 
     read: Adapter
@@ -53,6 +54,7 @@ class Layout:
     splits: tuple[str, ...] = ()
     folder: Callable[[str], str] | None = None
     judge: str | None = None
+    counted: bool | None = False
 
 
 def _site(part: str) -> str:
@@ -64,8 +66,8 @@ def _site(part: str) -> str:
 _OASST = "message_id, parent_id, text, role, rank"
 LAYOUTS: Mapping[str, Layout] = {
     "preferences": Layout(preferences.questions, preferences.fits, "prompt, chosen, rejected"),
-    "grouped": Layout(grouped.questions, grouped.fits, "prompt, responses, scores (or ranks)"),
-    "single": Layout(single.questions, single.fits, "prompt, response, score"),
+    "grouped": Layout(grouped.questions, grouped.fits, "prompt, responses, scores (or ranks)", counted=None),
+    "single": Layout(single.questions, single.fits, "prompt, response, score", counted=None),
     "helpsteer3": Layout(
         helpsteer3.questions,
         helpsteer3.fits,

@@ -10,14 +10,18 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
+from ...dates import day_of
 from ..checks import fail
 from ..messages import content_text
 
 Fields = Mapping[str, Any]
 # The speakers of ShareGPT's conversations.
 _SPEAKERS = {"human": "user", "gpt": "assistant"}
+# Of the year 9999.
+_LAST_SECOND = 253402300799
 
 
 class Placed(NamedTuple):
@@ -138,6 +142,18 @@ def bare(messages: Sequence[Fields]) -> list[Fields]:
         | {"content": message["content"]}
         for message in messages
     ]
+
+
+def newest(days: Iterable[object]) -> str | None:
+    """The latest day of dates, times or seconds since 1970; `None` where one of them is none."""
+    found = [_day(day) for day in days]
+    return max(day for day in found if day) if found and all(found) else None
+
+
+def _day(value: object) -> str | None:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < _LAST_SECOND:
+        return day_of(datetime.fromtimestamp(value, timezone.utc))
+    return day_of(value.replace("/", "-") if isinstance(value, str) else value)
 
 
 def digest(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..checks import check_label
 from ..messages import ASSISTANT
-from .fields import LeftOut, Placed
+from .fields import LeftOut, Placed, newest
 
 
 def finished(rows: Iterable[Placed], name: str, left_out: LeftOut) -> Iterator[Placed]:
@@ -24,7 +24,11 @@ def finished(rows: Iterable[Placed], name: str, left_out: LeftOut) -> Iterator[P
             times[given] += 1
             key = f"{given}#{times[given] + 1}"
         taken.add(key)
-        yield placed._replace(row={**placed.row, "id": key})
+        told = placed.row.get("date")
+        day = None if told is None else newest([told])
+        if told is not None and day is None:
+            left_out.add(placed, "dates that are none, of questions that are kept")
+        yield placed._replace(row={**placed.row, "id": key, "date": day})
 
 
 def _fault(row: Mapping[str, Any]) -> str | None:

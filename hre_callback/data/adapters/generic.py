@@ -10,7 +10,7 @@ from ..checks import fail
 from ..messages import content_text
 from .fields import Fields, Placed, bare, conversation
 
-OWN = "id", "topic", "cluster", "groups", "judge"
+OWN = "id", "topic", "cluster", "groups", "judge", "counted", "date"
 """Columns that are taken over as they are, wherever they stand."""
 QUESTION = "question", "prompt", "instruction"
 ANSWERS = "answers", "responses", "completions"

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .fields import Fields, LeftOut, Placed, answers, label, number, text
+from .fields import Fields, LeftOut, Placed, answers, label, newest, number, text
 
 _ROLES = {"prompter": "user", "assistant": "assistant"}
 
@@ -19,7 +19,7 @@ def fits(row: Fields) -> bool:
 def questions(rows: Iterable[Placed], left_out: LeftOut) -> Iterator[Placed]:
     """The ranked answers to one message: votes are minus the rank (0 is best), the question is the path to it.
 
-    Only trees that are ready for export. Topic: the language. Cluster: the tree.
+    Only trees that are ready for export. Topic: the language. Cluster: the tree. Date: the newest answer's.
     """
     messages: dict[str, Placed] = {}
     ranked: defaultdict[str, list[Placed]] = defaultdict(list)
@@ -46,6 +46,7 @@ def questions(rows: Iterable[Placed], left_out: LeftOut) -> Iterator[Placed]:
                 "topic": language,
                 "cluster": label(siblings[0], "message_tree_id") or None,
                 "groups": {"language": language},
+                "date": newest(one.row.get("created_date") for one in siblings),
             }
         )
 

@@ -134,8 +134,8 @@ def _renamed(row: Row, columns: Mapping[str, str]) -> Row:
 def _adapted(rows: Iterator[Row], topics: Sequence[str] | None, name: str, layout: Layout) -> Found:
     left_out = LeftOut()
     read = finished(layout.read(_placed(rows), left_out), name, left_out)
-    judge = {} if layout.judge is None else {"judge": layout.judge}
-    own = ((one.where, one.number, "all", {**judge, **one.row}) for one in read)
+    declared = {"judge": layout.judge, "counted": layout.counted}
+    own = ((one.where, one.number, "all", {**declared, **one.row}) for one in read)
     return Found(own, topics, name, left_out)
 
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 
-from .fields import Fields, LeftOut, Placed, answers, label, number, text
+from .fields import Fields, LeftOut, Placed, answers, label, newest, number, text
 
 _LEAST = 3
 
@@ -19,19 +19,20 @@ def fits(row: Fields) -> bool:
 def questions(rows: Iterable[Placed], left_out: LeftOut) -> Iterator[Placed]:
     """Posts with at least three comments: votes are log(1 + score), of a score below 0 minus that of its size.
 
-    Topic: the forum.
+    Topic: the forum. Date: the newest comment's.
     """
-    posts: dict[str, tuple[Placed, dict[str, tuple[str, float]]]] = {}
+    posts: dict[str, tuple[Placed, dict[str, tuple[str, float, object]]]] = {}
     for placed in rows:
         _, comments = posts.setdefault(label(placed, "post_id"), (placed, {}))
         for side in "AB":
             said = text(placed, f"human_ref_{side}")
-            comments.setdefault(label(placed, f"c_root_id_{side}") or said, (said, number(placed, f"score_{side}")))
+            told = said, number(placed, f"score_{side}"), placed.row.get(f"created_at_utc_{side}")
+            comments.setdefault(label(placed, f"c_root_id_{side}") or said, told)
     for post, (first, comments) in posts.items():
         if len(comments) < _LEAST:
             left_out.add(first, f"posts with fewer than {_LEAST} comments")
             continue
-        texts, scores = zip(*comments.values(), strict=True)
+        texts, scores, days = zip(*comments.values(), strict=True)
         yield first._replace(
             row={
                 "id": post or None,
@@ -39,5 +40,6 @@ def questions(rows: Iterable[Placed], left_out: LeftOut) -> Iterator[Placed]:
                 "answers": answers(texts, (math.copysign(math.log1p(abs(score)), score) for score in scores)),
                 # The split stands behind the forum's name.
                 "topic": re.sub(r"_(train|validation|test)$", "", label(first, "domain")) or None,
+                "date": newest(days),
             }
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from .fields import Fields, LeftOut, Placed, digest
+from .fields import Fields, LeftOut, Placed, digest, newest
 from .generic import ANSWER, QUESTION, VOTES, answer_text, asked, one_of, own_columns, vote
 
 
@@ -16,6 +17,7 @@ def fits(row: Fields) -> bool:
 def questions(rows: Iterable[Placed], left_out: LeftOut) -> Iterator[Placed]:
     """The answers of one prompt together, wherever they stand. Needs all rows before the first question."""
     found: dict[str, Placed] = {}
+    days: defaultdict[str, list[object]] = defaultdict(list)
     for placed in rows:
         names = [one_of(placed.row, each) for each in (QUESTION, ANSWER, VOTES)]
         if None in names:
@@ -30,7 +32,11 @@ def questions(rows: Iterable[Placed], left_out: LeftOut) -> Iterator[Placed]:
             left_out.add(placed, "answers without a score")
         else:
             row = {**own_columns(placed.row), "question": prompt, "answers": []}
-            one = found.setdefault(digest(prompt), placed._replace(row=row))
+            key = digest(prompt)
+            one = found.setdefault(key, placed._replace(row=row))
+            days[key].append(placed.row.get("date"))
             said = answer_text(placed.row[answer], placed.where, answer)
             one.row["answers"].append({"text": said, "votes": vote(placed.row[votes], votes, placed.where)})
-    yield from found.values()
+    # That of the newest answer.
+    for key, one in found.items():
+        yield one._replace(row={**one.row, "date": newest(days[key])})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from .fields import Fields, LeftOut, Placed, answers, inner_number, label, objects, text
+from .fields import Fields, LeftOut, Placed, answers, inner_number, label, newest, objects, text
 
 _SITE = re.compile(r"https?://([^/]+)/")
 
@@ -20,7 +20,7 @@ def fits(row: Fields) -> bool:
 def questions(rows: Iterable[Placed], left_out: LeftOut) -> Iterator[Placed]:
     """HTML as `hre build` reads it; votes are `pm_score`, which is round(log2(1 + votes)), +1 if accepted, -1 below 0.
 
-    Topic: the site.
+    Topic: the site. Date: the question's, the only one that there is.
     """
     # Only here: it takes an HTML parser along.
     from ..post_html import to_text
@@ -36,6 +36,7 @@ def questions(rows: Iterable[Placed], left_out: LeftOut) -> Iterator[Placed]:
                 "question": to_text(text(placed, "question")),
                 "answers": answers(texts, votes),
                 "topic": site or None,
+                "date": newest([placed.row.get("date")]),
             }
         )
 
