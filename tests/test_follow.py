@@ -373,3 +373,13 @@ def test_what_the_command_cannot_do_is_one_sentence(tmp_path, monkeypatch, capsy
     code, said = called(monkeypatch, *arguments), capsys.readouterr()
     assert code == 2 and words in said.err and said.err.count("\n") == 1, said.err
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "file"]
+
+
+@pytest.mark.parametrize("every", ["nan", "inf", "1e12", "0", "-1"])
+def test_a_wait_that_no_clock_can_keep_is_refused(every, tmp_path, monkeypatch, capsys):
+    """Not a number passes every bound, and would look at the folder without a pause."""
+    monkeypatch.setattr(sys, "argv", ["hre", "follow", str(tmp_path), "--questions", "bundled", "--every", every])
+    with pytest.raises(SystemExit) as left:
+        main()
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and said.startswith("hre: --every is ") and said.count("\n") == 1

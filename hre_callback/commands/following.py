@@ -10,6 +10,9 @@ import typer
 
 from .terminal_output import Device, Quiet, TrustRemoteCode, busy, say
 
+# Seconds between two looks.
+_LEAST, _MOST = 0.1, 86_400
+
 
 def follow(
     folder: Annotated[Path, typer.Argument(help="Where the checkpoints appear.")],
@@ -29,7 +32,7 @@ def follow(
     once: Annotated[
         bool, typer.Option("--once", help="Score what is there and leave; code 1 when a stop rule says stop.")
     ] = False,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at FOLDER.")] = 10.0,
+    every: Annotated[float, typer.Option(help="Seconds between two looks at FOLDER.")] = 10.0,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto: the checkpoint's own.")] = "auto",
     device: Device = None,
     trust_remote_code: TrustRemoteCode = False,
@@ -50,6 +53,9 @@ def follow(
     check_places(wandb, places)
     settings = read_settings(config, questions=questions)
     room = out or folder / BESIDE
+    if not _LEAST <= every <= _MOST:
+        # NaN passes typer's own bound, and no clock waits for ever.
+        raise ValueError(f"--every is {every:g}; expected {_LEAST:g} to {_MOST:,} seconds")
     if once and not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
     if folder.exists() and not folder.is_dir():

@@ -6,6 +6,7 @@ import datetime
 import json
 import random
 import time
+import unicodedata
 from collections import Counter
 
 import datasets
@@ -278,3 +279,27 @@ def test_what_json_cannot_hold_is_said_and_parquet_can(tmp_path, capsys):
     assert "JSON cannot hold the rows" in err and not (tmp_path / "h.jsonl").exists()
     hre(*common, tmp_path / "t.parquet", capsys=capsys)
     assert (tmp_path / "t.parquet").exists()
+
+
+ENCODED = {
+    "decomposed": lambda text: unicodedata.normalize("NFD", text),
+    "of full width": lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
+    "with soft hyphens": lambda text: text.replace("a", "a\u00ad"),
+    "with joiners and marks": lambda text: "\ufeff" + text.replace("e", "e\u200b\u200d"),
+    "in capitals": str.upper,
+}
+
+
+@pytest.mark.parametrize("how", ENCODED)
+def test_the_same_letters_in_another_encoding_are_the_same_text(how):
+    """A copy from a page or a PDF: once a held-out answer was trained on, spelled with other code points."""
+    rows = [
+        {**row, "chosen": f"Crème brûlée à la carte, naïve Straße {i}: {row['chosen']}"}
+        for i, row in enumerate(pairs(20))
+    ]
+    again = [{**pair(random.Random(i + 99)), "chosen": ENCODED[how](row["chosen"])} for i, row in enumerate(rows)]
+    for row, other in zip(rows, again, strict=True):
+        assert row["chosen"] != other["chosen"] and normal(row["chosen"]) == normal(other["chosen"])
+        assert list(grams(row["chosen"])) == list(grams(other["chosen"]))
+    found = split_preferences([*rows, *again], hold_out=10)
+    assert found.shared == 10 and len(found.train) == 20
