@@ -79,7 +79,7 @@ def save_run_workspace(record: Record) -> str:
     if run is None:
         raise RuntimeError("no W&B run is active")
     if run.offline or run.disabled:
-        raise RuntimeError("the W&B run is offline; once it is there: hre workspace ENTITY/PROJECT --run RUN")
+        raise RuntimeError("the W&B run is not online; once it is there: hre workspace ENTITY/PROJECT --run RUN")
     return save_workspace(f"{run.entity}/{run.project}", name=record.run.name, record=record)
 
 
