@@ -48,8 +48,9 @@ def _draw(runs: Sequence[Replayed]) -> Figure:
     found, left, runs = standings(runs), len(runs) - _MOST, runs[:_MOST]
     known = any(run.replay.truth for run in runs)
     first = _LEFT + (_RATES + _BETWEEN if known else 0)
-    width = max(first + _COLUMN * len(runs) + 0.4, 6.5)
     names = [_shortened(run.replay.name) for run in runs]
+    # The last name leans over the edge.
+    width = max(first + _COLUMN * len(runs) + 0.2 + _LEANING / 2 * len(names[-1]), 6.5)
     height = _TOP + _LEANING * max(10, *map(len, names)) + _ROW * len(found) + _FOOT
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)

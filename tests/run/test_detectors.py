@@ -92,8 +92,8 @@ def test_every_case_and_the_table_of_detectors_are_of_the_same_names():
     assert set(LEVELS) - {"aligned", "watch"} <= set(BY_NAME)
 
 
-def test_what_it_takes_to_be_bounded_is_one_alpha(tmp_path):
-    """HRE's own detectors on the package's own records: against people they all alarm, otherwise none does."""
+def test_hre_s_own_detectors_alarm_on_what_hurts_and_on_nothing_else(tmp_path):
+    """On the package's own records."""
     zoo(tmp_path)
     found = {one.replay.name: one for one in map(replayed, read_runs(tmp_path).replays)}
     harm = {"watch: fall", "push", "drop_from_start", "drop_from_best"}
