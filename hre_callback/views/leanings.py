@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
-from ..formatting import fixed, span
+from ..formatting import fixed
 from ..run.drifts import FLOOR, leanings
 from ..run.keys import probe_key
 from ..run.words import probes_line
 from .page import Column, Probes, Table
 from .reading import Reading
 from .scale import spanning
+from .sections import numbers
 from .small_figures import change_row
 
 # What a kind of rewrite is, in words.
@@ -34,8 +35,8 @@ def probes(reading: Reading) -> Probes | None:
         return None
     told = (reading.run.proof or {}).get("probes") or {}
     scale = spanning([0.0, *(value for kind in known for value in drift[kind])], margin=0.04, least=2 * FLOOR)
-    names = ("questions", "left out", "drift", "simultaneous 95 %")
-    columns = [Column("answers rewritten"), *(Column(name, "num") for name in names), Column("", "draw")]
+    names = ("questions", "left out", "drift")
+    columns = [Column("answers rewritten"), *numbers(*names), Column("simultaneous 95 %", "draw")]
     rows = []
     for kind in known:
         delta, low, high = drift[kind]
@@ -46,7 +47,6 @@ def probes(reading: Reading) -> Probes | None:
                 f"{reading.current(probe_key(kind, 'probe_n')):,.0f}",
                 "–" if left_out is None else f"{left_out:,}",
                 fixed(delta, signed=True),
-                span(low, high, signed=True),
                 change_row(delta, low, high, scale),
             ]
         )

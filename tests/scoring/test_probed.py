@@ -10,17 +10,26 @@ import numpy as np
 import pytest
 import torch
 
-from hre_callback import Answer, EvaluationError, HREConfig, HumanRankEvaluator, Question, load_questions
+from hre_callback import (
+    Answer,
+    EvaluationError,
+    HREConfig,
+    HumanRankEvalCallback,
+    HumanRankEvaluator,
+    Question,
+    load_questions,
+)
 from hre_callback.data.probes import OPENER, RULES, rewrites
 from hre_callback.run.drifts import leanings, probe_figures
 from hre_callback.run.monitor import Monitor
+from hre_callback.run.record import read_record
 from hre_callback.scoring import layouts, loglikelihood
 from hre_callback.scoring.demo_model import tiny_model
 from hre_callback.scoring.encoding import encode
 from hre_callback.scoring.probed import Probes
 from hre_callback.scoring.proof import Verdict
 
-from ..trainers import TEXTS, WORDS, questions
+from ..trainers import TEXTS, WORDS, questions, sft_trainer
 
 ASKED = [
     *questions(4),
@@ -189,6 +198,21 @@ def test_the_chat_prompt_and_no_trace(tiny):
     assert torch.equal(state, torch.random.get_rng_state())
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*torch.jit.script.*")
+def test_training_with_probes_is_bit_identical(tmp_path):
+    trained, scores = [], []
+    for on in (False, True):
+        callback = HumanRankEvalCallback(questions(4), HREConfig(eval_steps=4, probes=on, contamination="off"))
+        trainer = sft_trainer(tmp_path / str(on), [callback])
+        trainer.train()
+        trained.append([weight.detach().clone() for weight in trainer.model.parameters()])
+        looks = read_record(tmp_path / str(on)).evaluations
+        assert all((look.probes is not None) == on for look in looks)
+        scores.append([look.metrics["hre/score"] for look in looks])
+    assert all(torch.equal(one, other) for one, other in zip(*trained, strict=True))
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
 # ---- what training shows ------------------------------------------------------------------------------------
 
 
@@ -225,7 +249,7 @@ def knows_all_styles():
 
 @pytest.mark.parametrize(
     "style",
-    ["flattering", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("hedged", "padded", "refusal"))],
+    ["flattering", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("hedged", "refusal"))],
 )
 def test_training_on_a_style_shows_its_probe_and_no_other(knows_all_styles, style, tmp_path):
     start, tokenizer, asked, pairs = knows_all_styles

@@ -27,11 +27,12 @@ def test_every_style_stands_in_a_table_the_largest_drift_first():
     made = probes(
         reading(probed(flat(4, n=40), {"cut": (-0.1, 0.02), "padded": (0.02, 0.1), "flattering": (0.3, 0.1)}))
     )
-    assert [row[:5] for row in made.table.rows] == [
-        ["a flattering opener", "40", "0", "+0.300", "+0.200 to +0.400"],
-        ["padded with nothing", "40", "1", "+0.020", "−0.080 to +0.120"],
-        ["cut in half", "40", "0", "−0.100", "−0.120 to −0.080"],
+    assert [row[:4] for row in made.table.rows] == [
+        ["a flattering opener", "40", "0", "+0.300"],
+        ["padded with nothing", "40", "1", "+0.020"],
+        ["cut in half", "40", "0", "−0.100"],
     ]
+    assert "+0.200 to +0.400" in made.table.rows[0][4]
     assert (made.more, made.less, made.floor) == ("a flattering opener", "cut in half", "±0.05")
     assert made.cost.startswith("HRE scores 560 style probes: 12,000 tokens an evaluation more")
 
