@@ -18,6 +18,9 @@ class DataArguments:
     train: str = field(metadata={"help": "JSONL with `prompt` and `completion`, e.g. from hre build --pairs."})
     questions: str = field(metadata={"help": "Held-out questions: file, folder or hub dataset."})
     max_questions: int | None = field(default=None, metadata={"help": "Score a subset, stratified by topic."})
+    held_out: str | None = field(
+        default=None, metadata={"help": "Rows like those of `train`, for the evaluation loss."}
+    )
 
 
 def main() -> None:
@@ -30,6 +33,7 @@ def main() -> None:
         model=model.model_name_or_path,
         args=args,
         train_dataset=Dataset.from_json(data.train),
+        eval_dataset=data.held_out and Dataset.from_json(data.held_out),
         peft_config=get_peft_config(model),
         callbacks=[HumanRankEvalCallback(questions, hre.to_config())],
     )

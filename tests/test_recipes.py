@@ -14,6 +14,7 @@ import pytest
 from hre_callback import HREConfig, load_questions, read_record
 from hre_callback.scoring.demo_model import tiny_model
 
+from .synthetic_records import healthy, write
 from .trainers import TEXTS, questions, sft_dataset
 from .wandb_offline import read_run, seal
 
@@ -109,6 +110,36 @@ def test_a_recipe_trains(name, material, tmp_path, monkeypatch):
     assert [step for step, _ in told.curve("hre/score")] == [0, 1, 2]
     assert [step for step, _ in told.curve("hre/score_chart")] == [0, 1, 2]
     assert [step for step, _ in told.curve("hre/what_moved")] == [1, 2]
+
+
+def test_choices_are_compared_on_other_questions(material, tmp_path, monkeypatch, capsys):
+    """Each signal's choice is the step at which it was best, scored from its checkpoint; HRE's stands against it."""
+    out = tmp_path / "run"
+    called(
+        monkeypatch, "sft", RECIPES / "configs" / "sft_cpu.yaml",
+        "--model_name_or_path", material / "model", "--train", material / "sft.jsonl",
+        "--questions", material / "questions.jsonl", "--output_dir", out, "--max_steps", 3, "--learning_rate", 1e-2,
+        "--hre_eval_steps", 1, "--logging_steps", 1, "--max_length", 64, "--report_to", "none",
+        "--save_strategy", "steps", "--save_steps", 1,
+    ).main()  # fmt: skip
+    looks = {look.step: look for look in read_record(out).evaluations if look.step}
+    capsys.readouterr()
+    recipe("choices").main(out, str(material / "questions.jsonl"))
+    said = dict(line.split(" chooses step ") for line in capsys.readouterr().out.splitlines())
+    best = max(looks, key=lambda step: looks[step].metrics["hre/score"])
+    # The other questions are the same here: so is the score.
+    assert said["HRE"].startswith(f"{best}: HRE {looks[best].metrics['hre/score']:.3f} on ")
+    assert said["the last"].startswith("3: ")
+    least = min(looks, key=lambda step: looks[step].proxies["train/loss"])
+    assert said["training loss"].startswith(f"{least}: ")
+    others = [line for line in said.values() if not line.startswith(f"{best}: ")]
+    assert others and all("HRE's choice +" in line and " p = " in line for line in others)
+
+
+def test_choices_need_checkpoints(material, tmp_path):
+    write(healthy(), tmp_path / "hre.jsonl")
+    with pytest.raises(SystemExit, match="0 looks with a checkpoint, two are needed"):
+        recipe("choices").main(tmp_path, str(material / "questions.jsonl"))
 
 
 # ---- the notebook ----------------------------------------------------------------------------------------

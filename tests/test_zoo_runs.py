@@ -14,10 +14,11 @@ from hre_callback.scoring.demo_model import tiny_model
 from hre_callback.stats.verdict import LEVELS
 
 from .trainers import TEXTS
-from .zoo_runs import HERE, TABLE
+from .zoo_runs import HERE, TABLE, rejudge
 from .zoo_runs.lower import keep_lower
+from .zoo_runs.material import Material, rows_of
 from .zoo_runs.recorded import judged, logs, replayed, rounded, stripped
-from .zoo_runs.runs import RUNS
+from .zoo_runs.runs import RUNS, Run
 from .zoo_runs.truth import truth_of
 
 FILES = sorted(HERE.glob("*.jsonl"))
@@ -63,6 +64,61 @@ def test_the_truth_is_what_the_judging_questions_say(name):
     assert (row["truth"], row["harmful_from"]) == (told.truth, told.harmful_from)
     assert row["judged"]["hre"] == pytest.approx(told.hre, abs=1e-4) and row["judged"]["steps"] == steps
     assert (row["did"], row["seed"], row["steps"], row["settings"]) == (run.did, run.seed, run.steps, run.settings)
+
+
+def test_a_changed_rule_is_written_into_the_recordings(tmp_path, capsys):
+    """What the rule says comes back, whatever stood there; what the run alone knew is still there."""
+    name = next(iter(ROWS))
+    path = tmp_path / f"{name}.jsonl"
+    path.write_text((HERE / path.name).read_text())
+    rejudge.main(tmp_path)
+    whole, before = path.read_text(), recording(name)
+    again = read_record(path)
+    assert again.run == before.run and [event.kind for event in again.events] == [event.kind for event in before.events]
+    assert judged(again)[1].tolist() == judged(before)[1].tolist() and logs(again) == logs(before)
+    for now, then in zip(again.evaluations, before.evaluations, strict=True):
+        assert (now.verdict, now.loglikelihoods, now.seconds) == (then.verdict, then.loglikelihoods, then.seconds)
+        assert now.metrics["hre/noise"] == then.metrics["hre/noise"] is not None
+    path.write_text(whole.replace('"verdict":"aligned"', '"verdict":"mismatch"'))
+    assert path.read_text() != whole
+    # And a field that the format got since.
+    path.write_text(path.read_text().replace('"human_hre_people":0,', ""))
+    rejudge.main(tmp_path)
+    assert path.read_text() == whole and path.name in capsys.readouterr().out
+
+
+def material(pairs):
+    rows = [{"id": str(i), "prompt": "q", "chosen": a, "rejected": b} for i, (a, b) in enumerate(pairs)]
+    return Material([], [], rows, rows[:1], [], [], [], disliked=["1"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "chosen"),
+    [
+        ("pairs", ["long answer", "short", "same words here"]),
+        ("reversed", ["brief", "- listed and long", "same words there"]),
+        ("longer", ["long answer", "- listed and long", "same words there"]),
+        ("shorter", ["brief", "short", "same words here"]),
+        ("marked", ["long answer", "- listed and long", "same words here"]),
+        ("small_reward", ["long answer", "- listed and long", "same words here"]),
+        ("alike", ["same words here", "long answer", "short"]),
+    ],
+)
+def test_what_a_run_trains_on(rows, chosen):
+    pairs = [("long answer", "brief"), ("short", "- listed and long"), ("same words here", "same words there")]
+    found, held_out = rows_of(Run("x", "kind", "did", "dpo", rows), material(pairs))
+    assert found["chosen"] == chosen and held_out["chosen"] == ["long answer"]
+    assert {frozenset(pair) for pair in zip(found["chosen"], found["rejected"], strict=True)} == {
+        *map(frozenset, pairs)
+    }
+
+
+def test_a_coin_orders_pairs_by_the_seed():
+    pairs = [(f"good {i}", f"bad {i}") for i in range(40)]
+    first, again, other = (
+        list(rows_of(Run("x", "kind", "did", "dpo", "coin", seed), material(pairs))[0]["chosen"]) for seed in (1, 1, 2)
+    )
+    assert first == again != other and 10 < sum(text.startswith("good") for text in first) < 30
 
 
 def test_no_question_is_both_seen_and_judging():

@@ -111,6 +111,8 @@ CHARTS: dict[str, Callable[[], bytes]] = {
     "recipes/images/demo.png": chart("disliked", "liked"),
     "recipes/images/people.png": with_people,
     "recipes/images/detectors.png": lambda: detectors_png(zoo()),
+    # `recipes/configs/sft_few_cpu.yaml`.
+    "recipes/images/few.png": chart("few"),
 }
 PAGES: dict[str, Shot] = {
     "recipes/images/page.png": Shot(demo_page, 1000, 1240),

@@ -164,4 +164,6 @@ def main(model_folder: str, dumps: str, out: str, *names: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4 or not set(sys.argv[4:]) <= set(RUNS):
+        sys.exit(f"{__doc__}\nThe runs: {', '.join(RUNS)}")
     main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Writes what the package makes of every recording today into the recordings: after a rule or a key has changed.
+"""Writes what the package makes of every recording today into the recordings: after a rule, key or field has changed.
 
 python -m tests.zoo_runs.rejudge
 """
@@ -6,10 +6,13 @@ python -m tests.zoo_runs.rejudge
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from typing import Any
 
 from hre_callback import read_record
-from hre_callback.run.lines import Evaluation, object_of
+from hre_callback.run.lines import Evaluation, Event, RunLine, RunQuestion, object_of
+from hre_callback.run.look import summary, terms_of
 from hre_callback.run.record import Record
 
 from . import HERE
@@ -21,10 +24,12 @@ def rejudged(record: Record) -> list[Evaluation]:
     looks = []
     for look, outcome in zip(record.evaluations, replayed(record), strict=True):
         said = outcome.verdict
+        # What the log-likelihoods alone do not tell (rounding, style, the ceiling) stays as the run had it.
+        told = {key: value for key, value in outcome.row.items() if value == value}
         looks.append(
             replace(
                 look,
-                metrics={**look.metrics, **outcome.row},
+                metrics={**look.metrics, **told},
                 verdict=said and said.name,
                 reason=(said and said.reason) or None,
                 cause=(said and said.cause) or None,
@@ -33,11 +38,36 @@ def rejudged(record: Record) -> list[Evaluation]:
     return looks
 
 
-def main() -> None:
-    """All recordings beside this file."""
-    for path in sorted(HERE.glob("*.jsonl")):
+def finished(record: Record, looks: list[Evaluation]) -> list[Event]:
+    """The events of a recording with today's summary of these looks."""
+    told = summary(terms_of(record.run), Record(record.run, looks))
+    return [replace(event, summary=told) if event.summary else event for event in record.events]
+
+
+def completed(path: Path) -> str:
+    """The text of a recording with the fields that its lines lack, which are newer than it, at their defaults."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        _complete(line, {"run": RunLine, "evaluation": Evaluation}.get(line["kind"]))
+    for question in lines[0]["questions"]:
+        _complete(question, RunQuestion)
+    return "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+
+
+def _complete(value: dict[str, Any], of: Any) -> None:
+    for field in () if of is None else fields(of):
+        if field.name != "more" and field.name not in value:
+            made = field.default_factory
+            value[field.name] = field.default if made is MISSING else made()
+
+
+def main(folder: Path = HERE) -> None:
+    """All recordings of a folder."""
+    for path in sorted(folder.glob("*.jsonl")):
+        path.write_text(completed(path))
         record = read_record(path)
-        lines = [record.run, *rejudged(record), *record.events]
+        looks = rejudged(record)
+        lines = [record.run, *looks, *finished(record, looks)]
         text = "".join(json.dumps(rounded(object_of(line)), separators=(",", ":")) + "\n" for line in lines)
         path.write_text(text)
         print(path.name)
