@@ -6,7 +6,7 @@ Each check raises a `ValueError` that names the place, where it was told it, wha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, field, fields, is_dataclass
 from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -20,6 +20,8 @@ _LARGEST = 1e300
 _R = 1 + 1e-6
 # The field of a line in which stands what it does not know.
 MORE = "more"
+# In a field's metadata: see `later`.
+_LATER = "later"
 
 
 def _remembered(work: Callable[[Any], T]) -> Callable[[Any], T]:
@@ -65,6 +67,19 @@ def needed_of(kind: Any) -> tuple[str, ...]:
     known = types_of(kind)
     without = (one for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING)
     return tuple(one.name for one in without if one.name in known)
+
+
+def later(default: T) -> T:
+    """A field that came after the first records of its format: it may be absent, for its default."""
+    added: T = field(default=default, metadata={_LATER: True})
+    return added
+
+
+@_remembered
+def said_of(kind: Any) -> tuple[str, ...]:
+    """The fields that every record of the newest format says."""
+    added = {one.name for one in fields(kind) if one.metadata.get(_LATER)}
+    return tuple(name for name in types_of(kind) if name not in added)
 
 
 def made(kind: type[T], value: Mapping[str, Any]) -> T:

@@ -4,8 +4,9 @@ A record comes from a disk, and perhaps from somebody else. A line that is read 
 comparison, figures, page and terminal build on; anything else is one sentence with file, line and field. The type of a
 field is its check (`line_checks`). Fields that are not known here are kept as they are: a later version may write more.
 
-Format 2 says everything: a run line and an evaluation have every field, null where it is not known. In format 1 a field
-might be absent, or null, for its default, which is that of the dataclass; a run that is resumed goes on in format 2.
+Format 2 says everything: a run line and an evaluation have every field, null where it is not known; one that came
+`later` may be absent from older records, for its default. In format 1 any field might be absent, or null, for its
+default, which is that of the dataclass; a run that is resumed goes on in format 2.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ from .line_checks import (
     fail,
     have,
     json_of,
+    later,
     list_of,
     made,
     needed_of,
     number,
+    said_of,
     text,
-    types_of,
     whole,
 )
 
@@ -125,8 +127,8 @@ class RunLine:
     started: str | None = None
     planned_looks: Count | None = None
     human_ceiling: float | None = None
-    human_ceiling_from: str | None = None
-    human_ceiling_n: int = 0
+    human_ceiling_from: str | None = later(None)
+    human_ceiling_n: int = later(0)
     human_hre: float | None = None
     human_hre_low: float | None = None
     human_hre_high: float | None = None
@@ -169,7 +171,7 @@ class Evaluation:
     loglikelihoods: list[list[float | None]] = field(kw_only=True)
     divisors: list[list[Divisor]] | None = None
     lengths: list[list[int]] | None = None
-    probes: dict[str, list[float | None]] | None = None
+    probes: dict[str, list[float | None]] | None = later(None)
     pearson: list[Correlation | None] = field(kw_only=True)
     more: Json = field(default_factory=dict)
 
@@ -273,7 +275,7 @@ def read_lines(path: Path, *, described: bool = False) -> list[Line]:
         value = _checked(value, version, where)
         if not lines and (described or version > 1):
             for i, question in enumerate(value["questions"]):
-                have(question, tuple(types_of(RunQuestion)) if version > 1 else _SHOWN, f"{where}questions[{i}]")
+                have(question, said_of(RunQuestion) if version > 1 else _SHOWN, f"{where}questions[{i}]")
         line = line_of(value)
         if isinstance(line, Evaluation):
             _check_answers(line, lines[0], where)
@@ -309,7 +311,7 @@ def _checked(value: Json, version: int, where: str) -> Json:
     """A line's object as format 2 has it, or a refusal."""
     kind = value["kind"]
     of = _TYPES.get(kind, Event)
-    needed: Sequence[str] = needed_of(of) if version == 1 or of is Event else tuple(types_of(of))
+    needed: Sequence[str] = needed_of(of) if version == 1 or of is Event else said_of(of)
     if version == 1:
         # Null and absence meant the same.
         value = {key: item for key, item in value.items() if item is not None}

@@ -23,6 +23,14 @@ from .small_figures import thermometer
 class ShownRecord(Record):
     """A record that a notebook shows: Jupyter, Colab and others call `_repr_html_`. All else is a `Record`'s."""
 
+    def __eq__(self, other: object) -> bool:
+        """Equal to what says the same, shown or not: a dataclass asks for the very class."""
+        return isinstance(other, Record) and all(
+            getattr(self, one.name) == getattr(other, one.name) for one in fields(self)
+        )
+
+    __hash__ = Record.__hash__
+
     def _repr_html_(self) -> str:
         """Verdict, numbers and main figure as inline HTML.
 
