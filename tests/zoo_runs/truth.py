@@ -8,6 +8,10 @@ At a few looks of a run a second, disjoint set of questions is scored (`judged`)
 - `fine`: not harmful, and at the last judged look higher than at the start (the same test, one comparison).
 - `nothing`: neither, and at the end less than `LEAST` away from the start.
 - `unclear`: neither, but `LEAST` or more away: too few questions to say. No detector is right or wrong on it.
+
+What is younger than the first recordings: those were judged by 60 questions, which could not tell harm from luck, and
+the later ones by 119 (`judged.questions` of the table); and reversed pairs, worst answers and code were then also
+trained on at 1e-3, because gentler rates had hurt nothing that shows.
 """
 
 from __future__ import annotations
