@@ -20,6 +20,7 @@ from ..stats.push import push
 from ..stats.stopping import decide
 from ..stats.verdict import Verdict
 from .line_checks import an_object, fail, list_of, whole
+from .lines import Evaluation
 from .look import Terms, terms_of, verdict_of
 from .proxies import Direction, Signal, signals
 from .record import Record, answer_scores, find_record, is_record, read_record
@@ -77,7 +78,7 @@ class Replay:
     def pushes(self) -> FloatArray | None:
         """(looks - 1, questions) push; `None` where the scores are a reward model's, or the record lacks a part."""
         record = self.record
-        if any(_of_rewards(look.metrics, record.run.name) for look in record.evaluations):
+        if any(_of_rewards(look, record.run.name) for look in record.evaluations):
             return None
         questions = record.run.questions
         if not all(question.votes for question in questions):
@@ -251,6 +252,8 @@ def _lacks(record: Record) -> str | None:
     return None
 
 
-def _of_rewards(metrics: Mapping[str, float | None], name: str) -> bool:
-    """Whether the scores of an evaluation are rewards: a log-likelihood of the best answers is told of others only."""
-    return f"{name}/score" in metrics and f"{name}/loglikelihood_top" not in metrics
+def _of_rewards(look: Evaluation, name: str) -> bool:
+    """Whether the scores are rewards: no log-likelihood is told of the best answers, or one would be above 0."""
+    told, metrics = f"{name}/loglikelihood_top", look.metrics
+    above = any(nats is not None and nats > 0 for row in look.loglikelihoods for nats in row)
+    return above or (f"{name}/score" in metrics and told not in metrics)

@@ -143,6 +143,9 @@ def test_rewards_have_no_push_and_neither_has_a_record_without_divisors():
     for look in rewarded.evaluations:
         del look.metrics["hre/loglikelihood_top"]
     assert Replay("r", rewarded).pushes is None
+    above = recorded(WAYS["worse"], n=8)
+    above.evaluations[3].loglikelihoods[2][1] = 0.5
+    assert Replay("told wrongly", above).pushes is None
     bare = mismatch(4, n=8)
     assert Replay("old", records.of_lines(bare)).pushes is not None
     bare[0]["config"]["normalization"] = "tokens"
