@@ -238,7 +238,7 @@ DETECTORS: tuple[Detector, ...] = (
         "signal up while HRE down",
         "over 8 looks, at least 6, the optimised signal's slope is good and HRE's below 0",
         "JonRademacher/standing-algebra, goodhart_monitor.py (window 8, 6 observations); hand-set: any slope counts, "
-        "for no size is published",
+        "for we could not read its sizes",
         _parted,
     ),
     Detector(

@@ -25,7 +25,7 @@ def rejudged(record: Record) -> list[Evaluation]:
     for look, outcome in zip(record.evaluations, replayed(record), strict=True):
         said = outcome.verdict
         # What the log-likelihoods alone do not tell (rounding, style, the ceiling) stays as the run had it.
-        told = {key: value for key, value in outcome.row.items() if value == value}
+        told = {key: value for key, value in outcome.row.items() if value == value and _of_run(key, look)}
         looks.append(
             replace(
                 look,
@@ -36,6 +36,11 @@ def rejudged(record: Record) -> list[Evaluation]:
             )
         )
     return looks
+
+
+def _of_run(key: str, look: Evaluation) -> bool:
+    """Whether a figure is the run's: a replay takes a reward model's scores for log-likelihoods, only the run knew."""
+    return key in look.metrics or "hre/loglikelihood_top" in look.metrics
 
 
 def finished(record: Record, looks: list[Evaluation]) -> list[Event]:
