@@ -1,5 +1,10 @@
 """Fixtures that several test files share."""
 
+import os
+
+# Before anything imports the hub's client: a test that asks for what is not there waited two minutes for a network.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 from .commands import folder as folder
 from .commands import full as full
 from .commands import model as model

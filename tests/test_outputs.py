@@ -241,7 +241,7 @@ def test_demo_model_takes_no_place_that_is_taken(name, says, tmp_path, monkeypat
 def test_a_conversion_that_fails_leaves_nothing(tmp_path, monkeypatch, capsys):
     class Broken:
         def save_pretrained(self, folder):
-            folder.mkdir()
+            (folder / "half.safetensors").write_bytes(b"half")
             raise OSError("the disk is full")
 
     monkeypatch.setattr(demo_model, "demo_gguf", lambda: tmp_path / "model.gguf")
