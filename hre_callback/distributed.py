@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import builtins
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+# Seconds: ten times the interval at which the interpreter changes threads.
+_MOMENT = 0.05
 
 
 def _group() -> Any:
@@ -65,6 +68,18 @@ def broadcast(value: T) -> T:
     box: list[Any] = [value]
     _group().broadcast_object_list(box, src=0)
     return box[0]  # type: ignore[no-any-return]
+
+
+def settle() -> None:
+    """Give the backend a moment to let go of a run's last collective. No collective.
+
+    gloo's own thread drops a collective's tensors as soon as it is given the GIL. A process that ends within the
+    interpreter's switch interval of its last collective, and destroys the process group, holds the GIL and waits for
+    that thread: for ever (torch 2.13).
+    """
+    if world_size() > 1:
+        # Sleeping gives the GIL up.
+        time.sleep(_MOMENT)
 
 
 def all_or_raise(work: Callable[[], T]) -> T:

@@ -66,8 +66,6 @@ def main(source: str, train: str, held_out: str, out: Path) -> None:
     summary = monitor.summary()
     monitor.finish(step, summary)
     accelerator.print(monitor.closing_line(summary))
-    # The model goes before its process group: torch 2.13 may hang where DDP outlives it (gloo, with or without HRE).
-    model, optimizer, loader = accelerator.free_memory(model, optimizer, loader)
     accelerator.end_training()
 
 

@@ -259,8 +259,9 @@ class Monitor:
         return look.summary(self._terms, self.record)
 
     def finish(self, step: int, summary: Summary, *, errors: Sequence[str] = ()) -> None:
-        """Close the record with the run's summary and what the trackers could not write."""
+        """Close the record with the run's summary and what the trackers could not write. Collective, the run's last."""
         self.note("finished", step, summary=json_of(summary), tracker_errors=list(errors))
+        distributed.settle()
 
     def moved_to(self, path: Path) -> None:
         """The record's file has been renamed."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from hre_callback import HREConfig, read_record
+from hre_callback import HREConfig, distributed, read_record
 from hre_callback.run import about, look, monitor
 from hre_callback.run.lines import Summary, object_of
 from hre_callback.run.monitor import Monitor
@@ -287,3 +287,20 @@ def test_votes_that_are_no_counts_give_no_ceiling_and_that_is_said(tmp_path, cap
     with caplog.at_level(logging.WARNING):
         run = monitored(tmp_path, questions=rated)
     assert run.run.human_ceiling is None and "No human ceiling: the votes are neither counts" in caplog.text
+
+
+def test_a_run_of_several_processes_ends_with_a_moment_for_their_backend(tmp_path, monkeypatch):
+    """Without it `recipes/own_loop.py` hung at its end in 12 of 18 launches with two processes."""
+    slept, ended = [], []
+    monkeypatch.setattr(distributed.time, "sleep", slept.append)
+    distributed.settle()
+    assert slept == [], "one process has nobody to wait for"
+    with monkeypatch.context() as two:
+        two.setattr(distributed, "world_size", lambda: 2)
+        distributed.settle()
+    assert len(slept) == 1 and 0.005 < slept[0] < 1
+    run = monitored(tmp_path)
+    add(run, 0)
+    monkeypatch.setattr(distributed, "settle", lambda: ended.append(read_record(tmp_path).events[-1].kind))
+    run.finish(0, run.summary())
+    assert ended == ["finished"], "after the last collective"
