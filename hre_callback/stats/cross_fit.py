@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from .significance import PairedDifference, grouped, paired_difference, units
+from .significance import LEVEL, ROUNDING, PairedDifference, grouped, others_of, paired_difference, units
 
 FloatArray = NDArray[np.float64]
-_LEVEL, _ROUNDING = 0.05, 1e-12
 
 
 def read_elsewhere(rows: Sequence[FloatArray] | FloatArray, halves: FloatArray) -> FloatArray:
@@ -27,7 +26,7 @@ def read_elsewhere(rows: Sequence[FloatArray] | FloatArray, halves: FloatArray) 
         rows: (halves, questions) what each half has chosen.
         halves: (halves, questions) 1 for the questions in a half; see `random_halves`.
     """
-    others = halves[_others(len(halves))]
+    others = halves[others_of(len(halves))]
     read: FloatArray = (np.asarray(rows) * others).sum(axis=0) / others.sum(axis=0)
     return read
 
@@ -66,14 +65,14 @@ def chosen_difference(
     signs = 2.0 * np.random.default_rng(seed).integers(0, 2, size=(flips, sums[0].shape[1])) - 1
     # (halves, flips, candidates)
     means = np.stack([signs @ part.T / half.sum() for part, half in zip(sums, halves, strict=True)])
-    elsewhere = means[_others(len(halves))] * halves[_others(len(halves))].sum(axis=1)[:, None, None] / n * 2
+    elsewhere = means[others_of(len(halves))] * halves[others_of(len(halves))].sum(axis=1)[:, None, None] / n * 2
     gains = _taken(elsewhere[..., :of_first], means[..., :of_first]) - _taken(
         elsewhere[..., of_first:], means[..., of_first:]
     )
     found = np.abs(gains.mean(axis=0))
-    p = (1 + np.count_nonzero(found >= abs(plain.estimate) - _ROUNDING)) / (flips + 1)
+    p = (1 + np.count_nonzero(found >= abs(plain.estimate) - ROUNDING)) / (flips + 1)
     # As many flips lie beyond it as leave p at 5 % or more.
-    half_width = float(np.sort(found)[-int(np.ceil(_LEVEL * (flips + 1)) - 1)])
+    half_width = float(np.sort(found)[-int(np.ceil(LEVEL * (flips + 1)) - 1)])
     mde = float(special.ndtri(0.975) + special.ndtri(0.8)) * float(np.sqrt((gains.mean(axis=0) ** 2).mean()))
     low, high = plain.estimate - half_width, plain.estimate + half_width
     return PairedDifference(plain.estimate, low, high, float(p), plain.rho, mde, n)
@@ -84,8 +83,3 @@ def _taken(elsewhere: FloatArray, means: FloatArray) -> FloatArray:
     chosen = means.argmax(axis=-1)[..., None]
     taken: FloatArray = np.take_along_axis(elsewhere, chosen, axis=-1)[..., 0]
     return taken
-
-
-def _others(halves: int) -> NDArray[np.intp]:
-    """The number of every half's other half."""
-    return np.arange(halves) ^ 1

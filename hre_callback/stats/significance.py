@@ -31,7 +31,7 @@ _MOST_QUESTIONS, _MOST_ANSWERS = 1e15, 1_000_000
 # Answers of a question, where nothing else is said.
 _ANSWERS = 4
 # Of one comparison; and what a difference of nothing may come to in floating point.
-_LEVEL, _ROUNDING = 0.05, 1e-12
+LEVEL, ROUNDING = 0.05, 1e-12
 
 
 class _Stand(NamedTuple):
@@ -171,10 +171,10 @@ def _not_rejected(sums: FloatArray, counts: FloatArray, flips: int, seed: int) -
     # All signs alike: such a flip lies as far out whatever d is.
     same = np.abs(weights) >= n
     lows, highs = (np.where(same, end, found) for end, found in ((-np.inf, ends.min(0)), (np.inf, ends.max(0))))
-    p = (1 + np.count_nonzero((lows <= _ROUNDING) & (highs >= -_ROUNDING))) / (flips + 1)
-    needed = math.ceil(_LEVEL * (flips + 1)) - 1
+    p = (1 + np.count_nonzero((lows <= ROUNDING) & (highs >= -ROUNDING))) / (flips + 1)
+    needed = math.ceil(LEVEL * (flips + 1)) - 1
     low, high = np.sort(lows)[needed - 1], np.sort(highs)[-needed]
-    low, high = (0.0 if abs(end) <= _ROUNDING else float(end) for end in (low, high))
+    low, high = (0.0 if abs(end) <= ROUNDING else float(end) for end in (low, high))
     return (low, high, float(p)) if math.isfinite(low + high) else (math.nan, math.nan, float(p))
 
 
@@ -338,7 +338,7 @@ def cross_fit_best(
         return CrossFitBest(0, float("nan"), n, float("nan"))
     means, level = _half_means(known, halves), curve.pooled(known.mean(axis=1), window)
     best = curve.pooled(means, window).argmax(axis=0)
-    score = float(means[best, _others(len(halves))].mean())
+    score = float(means[best, others_of(len(halves))].mean())
     return CrossFitBest(int(level.argmax()), score, n, float(level.max()))
 
 
@@ -380,7 +380,7 @@ def selection_losses(
         return lost
     best = _half_means(known, halves).argmax(axis=0)
     # every question is read once a split, at the look that the half without it chose
-    read = (known[best] * halves[_others(len(halves))]).sum(axis=0) / splits
+    read = (known[best] * halves[others_of(len(halves))]).sum(axis=0) / splits
     lost[np.isfinite(values).all(axis=0)] = read - known[int(np.nanargmax(signal))]
     return lost
 
@@ -604,7 +604,7 @@ def _half_means(known: FloatArray, halves: FloatArray) -> FloatArray:
     return means
 
 
-def _others(halves: int) -> Ints:
+def others_of(halves: int) -> Ints:
     """The number of every half's other half."""
     return np.arange(halves) ^ 1
 
@@ -618,7 +618,7 @@ def _read_elsewhere(means: FloatArray) -> FloatArray:
     before = np.maximum.accumulate(means, axis=0)[:-1]
     new = np.concatenate([np.ones((1, means.shape[1]), dtype=bool), means[1:] > before])
     best = np.maximum.accumulate(np.where(new, np.arange(len(means))[:, None], 0), axis=0)
-    read: FloatArray = means[best, _others(means.shape[1])].mean(axis=1)
+    read: FloatArray = means[best, others_of(means.shape[1])].mean(axis=1)
     return read
 
 
