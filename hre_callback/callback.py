@@ -36,6 +36,7 @@ from .run.proxies import Direction, check_directions
 from .run.schedule import Stopwatch, due
 from .scoring.errors import EvaluationError, ForwardError
 from .scoring.evaluator import HumanRankEvaluator
+from .scoring.plan import Way
 from .scoring.rewards import RewardFunc, total
 from .trackers.announcer import Announcer
 from .trackers.fanout import Trackers
@@ -343,15 +344,24 @@ class HumanRankEvalCallback(TrainerCallback):
             ending = control.should_training_stop or state.global_step >= state.max_steps
             self._announcer().show(ending=ending)
 
+    def _standing(self) -> tuple[Way | None, str | None]:
+        """The way that is used, and why no style probe is scored: where it changes, the record is to say so."""
+        assert self.evaluator is not None
+        layout = self.evaluator.layout
+        refused = self.evaluator.proof["probes"]["refused"] if self.config.probes and layout else None
+        return layout.way if layout else None, refused
+
     def _score(self, args: TrainingArguments, state: TrainerState, kwargs: dict[str, Any]) -> Outcome:
         """Score the model as it is now and join the result to the run."""
         assert self.evaluator is not None and self.monitor is not None
-        proven = self.evaluator.layout
+        before = self._standing()
         hidden = args.disable_tqdm or not state.is_world_process_zero
         with Bar(f"HRE at step {state.global_step}", hidden=hidden) as progress:
             result = self.evaluator.evaluate(kwargs["model"], progress)
-        if proven and self.evaluator.layout and proven.way != self.evaluator.layout.way:
-            self.monitor.note("layout", state.global_step, **self.evaluator.proof)
+        way, unscored = self._standing()
+        if before[0] and (way, unscored) != before:
+            reason = f"no style probe is scored any more: {unscored}" if unscored != before[1] else None
+            self.monitor.note("layout", state.global_step, reason=reason, **self.evaluator.proof)
         return self.monitor.add(
             state.global_step,
             result,

@@ -213,6 +213,24 @@ def test_training_with_probes_is_bit_identical(tmp_path):
     assert scores[0] == pytest.approx(scores[1], abs=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*torch.jit.script.*")
+def test_probes_that_are_refused_in_mid_run_are_an_event_of_the_record(tmp_path, monkeypatch):
+    real, seen = layouts.prove, []
+
+    def prove(alone, plan, way):
+        probes = any(key[1] >= 4 for rows in plan for row in rows for group in row for key in group.keys)
+        seen.append(probes)
+        return Verdict("the longer rows differ") if seen.count(True) > 1 and probes else real(alone, plan, way)
+
+    monkeypatch.setattr(layouts, "prove", prove)
+    asked = HREConfig(eval_steps=4, probes=True, contamination="off")
+    sft_trainer(tmp_path, [HumanRankEvalCallback(questions(4), asked)]).train()
+    record = read_record(tmp_path)
+    (event,) = (event for event in record.events if event.kind == "layout")
+    assert event.reason == "no style probe is scored any more: the longer rows differ"
+    assert [look.probes is not None for look in record.evaluations][:2] == [True, False]
+
+
 # ---- what training shows ------------------------------------------------------------------------------------
 
 
